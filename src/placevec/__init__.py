@@ -1,0 +1,71 @@
+"""Embeddings of the places of a region: learn, keep, search, probe and map them.
+
+    >>> import placevec
+    >>> table = placevec.open_table("demo/iberia/tables/image.parquet")
+    >>> hits = placevec.search(table, at=(-3.7, 40.4), k=5)
+
+The verbs are those of the command line, with the same options. Names are imported when they are first used, so that
+``import placevec`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Chips": "placevec.tasks.inputs",
+    "ColourBasis": "placevec.atlas.colour",
+    "EmbeddingGrid": "placevec.grid",
+    "EmbeddingTable": "placevec.table",
+    "Filter": "placevec.table",
+    "GridCells": "placevec.geo.grids",
+    "GridSink": "placevec.grid",
+    "Guess": "placevec.results",
+    "H3Cells": "placevec.geo.cells",
+    "Hits": "placevec.results",
+    "Input": "placevec.tasks.inputs",
+    "LonLat": "placevec.geo.sphere",
+    "Places": "placevec.table",
+    "PlacevecError": "placevec.errors",
+    "Report": "placevec.atlas.report",
+    "Skipped": "placevec.table",
+    "Space": "placevec.provenance",
+    "StudyArea": "placevec.area",
+    "TableMeta": "placevec.provenance",
+    "World": "placevec.sources.world",
+    "cluster": "placevec.tasks.cluster",
+    "demo": "placevec.tasks.demo",
+    "doctor": "placevec.tasks.doctor",
+    "embed": "placevec.tasks.embed",
+    "export_table": "placevec.tasks.export",
+    "import_tables": "placevec.tasks.import_",
+    "info": "placevec.tasks.info",
+    "load_encoder": "placevec.encoders.model",
+    "map_tables": "placevec.tasks.map",
+    "new_area": "placevec.tasks.area",
+    "open_table": "placevec.table",
+    "probe": "placevec.tasks.probe",
+    "read_skipped": "placevec.table",
+    "read_table": "placevec.table",
+    "run": "placevec.tasks.run",
+    "search": "placevec.tasks.search",
+    "train": "placevec.tasks.train",
+    "write_table": "placevec.table",
+}
+
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605 (the names stand in the table above; a second list would drift)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        found = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'placevec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

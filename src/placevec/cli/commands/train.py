@@ -1,0 +1,114 @@
+"""`placevec train`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from placevec.cli.commands import reads
+from placevec.cli.commands.options import Format, Quiet, Seed
+
+
+class Objective(StrEnum):
+    """What is learned."""
+
+    image = "image"
+    location = "location"
+
+
+class Precision(StrEnum):
+    """Of the arithmetic."""
+
+    full = "32-true"
+    bf16 = "bf16-mixed"
+
+
+def command(
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its steps up to the last train are run.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
+    objective: Annotated[
+        Objective, typer.Option(help="image: from chips. location: against --table.")
+    ] = Objective.image,
+    table: Annotated[Path | None, typer.Option(help="Vectors with coordinates, for location.")] = None,
+    on: reads.On = "cells",
+    area: reads.Area = None,
+    resolution: reads.Resolution = None,
+    lon: reads.Lon = "lon",
+    lat: reads.Lat = "lat",
+    id: reads.Id = None,
+    limit: reads.Limit = None,
+    raster: reads.RasterName = None,
+    ground: reads.Ground = None,
+    pixels: reads.Pixels = None,
+    dims: Annotated[int | None, typer.Option(min=1, help="Components of a vector.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Rows of one step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
+    patience: Annotated[int | None, typer.Option(min=0, help="Stop after so many validations without gain.")] = None,
+    block: Annotated[str, typer.Option(help="Blocks of the validation split.")] = "h3:3",
+    precision: Annotated[Precision, typer.Option(help="bf16-mixed on machines that have it.")] = Precision.full,
+    accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Devices of a machine (DDP above 1).")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, under torchrun.")] = 1,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override of a recipe: steps.NAME.OPTION=VALUE.")
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="With the recipe's small settings.")] = False,
+    untrained: Annotated[Path | None, typer.Option(help="Write the untrained network too: a baseline.")] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget an earlier run.")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    form: Format = None,
+) -> None:
+    """Learn a model. Killed at any moment, the same command goes on and ends with the same weights.
+
+    Example: placevec train --area demo/iberia --raster dataset:blue-marble --ground 60km --pixels 16 -o models/image
+    """
+    from placevec.cli.output import emit, progress
+    from placevec.errors import UsageError
+
+    if recipe is not None:
+        from placevec.cli.commands.run import execute
+
+        execute(recipe, area, smoke=smoke, overrides=set_, until="train", force=restart, quiet=quiet, form=form)
+        return
+    if out is None:
+        raise UsageError("where shall the model go? give --out FOLDER, or a recipe")
+    from placevec.tasks.train import train
+
+    loop = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "patience": patience,
+        "precision": precision.value,
+        "accelerator": accelerator,
+        "devices": devices,
+        "nodes": nodes,
+        "strategy": "ddp" if devices * nodes > 1 else "auto",
+        "tensorboard": tensorboard,
+        "seed": seed,
+    }
+    config: dict[str, object] = {"loop": {name: value for name, value in loop.items() if value is not None}}
+    if dims is not None:
+        config["encoder"] = {"net": {"dims": dims}} if objective is Objective.image else {"dims": dims}
+    given = None
+    if objective is Objective.image:
+        given = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
+    with progress("train", quiet=quiet) as told:
+        summary = train(
+            objective.value,
+            out,
+            input=given,
+            table=table,
+            config=config,
+            block=block,
+            untrained=untrained,
+            restart=restart,
+            progress=told,
+        )
+    emit([summary.to_record()], form)

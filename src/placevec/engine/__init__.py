@@ -1,0 +1,1 @@
+"""Jobs: deterministic shards, idempotent workers, fragments, one commit; and the engines that drive them."""

@@ -1,0 +1,76 @@
+"""Files that are written whole or not at all.
+
+Everything placevec writes goes to a temporary name beside its goal and is renamed when it is complete, so that a
+kill, a full disk or an error leaves either the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PART = ".part-"  # in the name of everything unfinished, so that leftovers of a kill can be told and removed
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move what was written there to `path` on success, remove it on error.
+
+    Works for a file and for a folder. An existing file is replaced at once; an existing folder is moved aside
+    first, so that for an instant neither stands there.
+    """
+    goal = Path(path)
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    part = goal.with_name(f".{goal.name}{PART}{uuid.uuid4().hex[:8]}")
+    try:
+        yield part
+        if part.is_dir():
+            _replace_folder(part, goal)
+        else:
+            _sync(part)
+            part.replace(goal)
+    finally:
+        remove(part)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(data)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` in UTF-8 to `path`, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file or a folder with all that is in it; nothing happens where there is none."""
+    goal = Path(path)
+    if goal.is_dir() and not goal.is_symlink():
+        shutil.rmtree(goal, ignore_errors=True)
+    else:
+        goal.unlink(missing_ok=True)
+
+
+def _replace_folder(part: Path, goal: Path) -> None:
+    if not goal.exists():
+        part.rename(goal)
+        return
+    old = goal.with_name(f".{goal.name}{PART}{uuid.uuid4().hex[:8]}-old")
+    goal.rename(old)
+    part.rename(goal)
+    remove(old)
+
+
+def _sync(path: Path) -> None:
+    # A rename can reach the disk before the data does; after a power cut that would be an empty file.
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,343 @@
+"""EmbeddingGrid: a dense raster of vectors, kept as a tiled GeoTIFF instead of a table of pixels.
+
+A pixel table of ids and geometries would outweigh its vectors. The grid is a cloud-optimised GeoTIFF with one band
+for each component and the footer `emb` of a table in its tags; it is read by window and by block, whichever way up
+it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placevec.errors import CrsError, FormatError, SchemaError, UsageError
+from placevec.files import whole
+from placevec.geo.boxes import Box, box_polygon, check_box, split_box
+from placevec.geo.cells import Cells
+from placevec.geo.frames import LONLAT, to_lonlat, transform
+from placevec.geo.sphere import LonLat
+from placevec.provenance import Space, TableMeta
+from placevec.registry import need
+from placevec.table.codec import decode
+from placevec.table.embeddings import EmbeddingTable, norms
+from placevec.table.places import Places
+
+TAG = "PLACEVEC_EMB"
+BLOCK = 256
+_SHORT = 1e-6  # a mean vector shorter than this has no direction
+_EXTRA = {"extra": "raster", "purpose": "reading and writing an EmbeddingGrid"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels: their vectors, and where their centres are.
+
+    Attributes:
+        vectors: (n, d) float32, decoded, of the n pixels that hold a value.
+        lonlat: their centres.
+        rows: pixel rows (n,) in the file, counted from the top of the file.
+        columns: pixel columns (n,).
+    """
+
+    vectors: NDArray[np.float32]
+    lonlat: LonLat
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+
+class EmbeddingGrid:
+    """A raster of vectors in a file, of which only the blocks asked for are read.
+
+    Attributes:
+        path: the file.
+        meta: Space, codec and provenance, as in a table.
+        renormalize: whether means of vectors are brought back to length 1.
+    """
+
+    def __init__(self, path: str | Path, meta: TableMeta | None = None) -> None:
+        self.path = path
+        with self._open() as raster:
+            if raster.crs is None:
+                raise CrsError(f"{path}: the raster has no CRS: give it one with `gdal_edit.py -a_srs EPSG:…`")
+            footer = raster.tags().get(TAG)
+            if meta is None and footer is None:
+                raise FormatError(f"{path}: no EmbeddingGrid (the tag {TAG} is absent): use `placevec import`")
+            self.meta = meta if meta is not None else TableMeta.from_footer(json.loads(footer))
+            if raster.count != self.meta.space.dims:
+                raise SchemaError(f"{path}: {raster.count} bands in a Space of {self.meta.space.dims} dims")
+            self.crs: Any = raster.crs
+            self.shape = (int(raster.height), int(raster.width))
+            self._nodata = raster.nodata
+            self._transform = raster.transform
+        self.renormalize = self.meta.normalized
+
+    @property
+    def space(self) -> Space:
+        """The Space of the vectors."""
+        return self.meta.space
+
+    def windows(self, bbox: Box | None = None) -> Iterator[Window]:
+        """The pixels of the grid, or of `bbox` (west, south, east, north in degrees), block by block."""
+        rasterio = need("rasterio", **_EXTRA)
+        with self._open() as raster:
+            keep = None if bbox is None else pixel_windows(raster.transform, raster.crs.to_wkt(), check_box(bbox))
+            for _, block in raster.block_windows(1):
+                if keep is not None and not any(rasterio.windows.intersect(block, part) for part in keep):
+                    continue
+                window = self._read(raster, block)
+                if bbox is not None:
+                    from placevec.geo.boxes import in_box
+
+                    inside = in_box(window.lonlat.lon, window.lonlat.lat, bbox)
+                    window = Window(
+                        window.vectors[inside], window.lonlat[inside], window.rows[inside], window.columns[inside]
+                    )
+                if len(window.vectors):
+                    yield window
+
+    def window(self, bbox: Box | None = None) -> Window:
+        """All pixels of `bbox` (of the grid by default) at once; those without a value are left out."""
+        parts = list(self.windows(bbox))
+        if not parts:
+            none = np.empty(0)
+            rows = np.empty(0, dtype=np.int64)
+            return Window(np.empty((0, self.space.dims), np.float32), LonLat(none, none), rows, rows)
+        return Window(
+            np.concatenate([part.vectors for part in parts]),
+            LonLat(
+                np.concatenate([part.lonlat.lon for part in parts]), np.concatenate([part.lonlat.lat for part in parts])
+            ),
+            np.concatenate([part.rows for part in parts]),
+            np.concatenate([part.columns for part in parts]),
+        )
+
+    def aggregate(self, cells: Cells, bbox: Box | None = None, *, dtype: str = "float32") -> EmbeddingTable:
+        """The mean vector of the pixels in each cell, as a table; of length 1 again where the grid's vectors are.
+
+        Memory grows with the number of cells, not of pixels. The column `pixels` says how many were averaged.
+        Cells whose mean is the zero vector (opposite vectors) cannot be renormalised and are left out.
+        """
+        means = CellMeans(cells, self.space.dims)
+        for window in self.windows(bbox):
+            means.add(window.lonlat, window.vectors)
+        if len(means) == 0:
+            raise SchemaError(f"{self.path}: no pixel with a value lies in the area asked for")
+        known, vectors, counts, _ = means.result(unit=self.renormalize)
+        places = cell_rows(cells, known, counts)
+        carried = {
+            name: getattr(self.meta, name)
+            for name in ("tower", "encoder", "weights_sha256", "recipe", "seed", "sources", "saw", "dims")
+        }
+        layout = {"layout_type": "named_grid", "grid_id": cells.name}
+        return EmbeddingTable.of(places, vectors, self.space, dtype=dtype, chip_layout=layout, **carried)
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        rasterio = need("rasterio", **_EXTRA)
+        try:
+            with rasterio.open(str(self.path)) as raster:
+                yield raster
+        except rasterio.errors.RasterioIOError as error:
+            raise FormatError(f"{self.path}: the raster cannot be read: {str(error).splitlines()[0]}") from error
+
+    def _read(self, raster: Any, block: Any) -> Window:
+        stored = raster.read(window=block)
+        valid = np.ones(stored.shape[1:], dtype=bool)
+        if self._nodata is not None:
+            missing = np.isnan(stored) if math.isnan(self._nodata) else stored == self._nodata
+            valid &= ~missing.any(axis=0)
+        row, column = np.nonzero(valid)
+        vectors = decode(stored[:, row, column].T.copy(), self.meta.codec)
+        if self.renormalize:
+            vectors /= np.maximum(norms(vectors)[:, None], np.float32(1e-12))
+        rows, columns = row + block.row_off, column + block.col_off
+        x, y = map_affine(raster.transform, columns + 0.5, rows + 0.5)
+        return Window(vectors, to_lonlat(x, y, raster.crs.to_wkt()), rows, columns)
+
+
+class CellMeans:
+    """Mean vectors of pixels by cell, from any number of pieces; memory grows with the cells, not with the pixels."""
+
+    def __init__(self, cells: Cells, dims: int) -> None:
+        self.cells = cells
+        self._known = np.empty(0, dtype=np.uint64)
+        self._sums = np.empty((0, dims))
+        self._counts = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, lonlat: LonLat, vectors: NDArray[np.float32]) -> None:
+        """Add pixels: their centres (n) and vectors (n, d)."""
+        found, inverse = np.unique(self.cells.assign(lonlat), return_inverse=True)
+        if len(found) == 0:
+            return
+        merged = np.union1d(self._known, found)
+        at, into = np.searchsorted(merged, self._known), np.searchsorted(merged, found)
+        sums, counts = np.zeros((len(merged), vectors.shape[1])), np.zeros(len(merged), dtype=np.int64)
+        sums[at], counts[at] = self._sums, self._counts
+        order = np.argsort(inverse, kind="stable")
+        starts = np.searchsorted(inverse[order], np.arange(len(found)))
+        sums[into] += np.add.reduceat(vectors[order].astype(np.float64), starts, axis=0)
+        counts[into] += np.bincount(inverse, minlength=len(found))
+        self._known, self._sums, self._counts = merged, sums, counts
+
+    def result(self, *, unit: bool) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.int64], int]:
+        """Cells (m,), their mean vectors (m, d), pixels in each (m,), and how many cells were left out.
+
+        With `unit` means are brought to length 1; a cell whose pixels cancel each other has no direction and is left
+        out.
+        """
+        vectors = self._sums / self._counts[:, None]
+        kept = np.arange(len(vectors))
+        if unit:
+            lengths = np.linalg.norm(vectors, axis=1)
+            kept = np.flatnonzero(lengths > _SHORT)
+            vectors = vectors[kept] / lengths[kept, None]
+        left_out = len(self._known) - len(kept)
+        return self._known[kept], vectors.astype(np.float32), self._counts[kept], left_out
+
+
+def cell_rows(cells: Cells, found: NDArray[np.uint64], pixels: NDArray[np.int64]) -> Places:
+    """One row for each cell, named by the cell, with the number of pixels averaged."""
+    hexagons = cells.name.startswith("h3:")
+    names = np.char.mod("%x", found) if hexagons else found.astype(str)
+    h3 = {"h3": found} if hexagons else {}
+    return Places.create(names, cells.centre(found), attributes={"pixels": pixels}, **h3)
+
+
+def pixel_windows(transform_of: Any, crs: Any, bbox: Box) -> list[Any]:
+    """The rasterio windows of pixels that a box (degrees) touches, for a raster with this transform and CRS."""
+    rasterio = need("rasterio", **_EXTRA)
+    found = []
+    for part in split_box(bbox):
+        # Many vertices: a straight edge of the box is curved in another system.
+        left, bottom, right, top = transform(box_polygon(part).segmentize(0.25), LONLAT, crs).bounds
+        x, y = np.array([left, left, right, right]), np.array([bottom, top, bottom, top])
+        columns, rows = map_affine(~transform_of, x, y)
+        column, row = math.floor(columns.min()), math.floor(rows.min())
+        width, height = math.ceil(columns.max()) - column, math.ceil(rows.max()) - row
+        found.append(rasterio.windows.Window(column, row, max(1, width), max(1, height)))
+    return found
+
+
+def map_affine(
+    affine: Any, first: NDArray[Any], second: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """An affine transformation of pairs such as (column, row); its own operators differ between its versions."""
+    a, b, c, d, e, f = (float(value) for value in affine[:6])
+    return a * first + b * second + c, d * first + e * second + f
+
+
+class GridSink:
+    """Writes an EmbeddingGrid strip by strip, north to south; the file appears when all is written, or not at all.
+
+    Args:
+        path: a name ending in .tif.
+        meta: Space, dtype (float32, float16 is kept as float32, int8 with a codec) and provenance.
+        bounds: (left, bottom, right, top) in units of `crs`.
+        shape: (rows, columns) of pixels.
+        crs: any CRS that PROJ knows.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        meta: TableMeta,
+        *,
+        bounds: tuple[float, float, float, float],
+        shape: tuple[int, int],
+        crs: Any = "EPSG:4326",
+    ) -> None:
+        if Path(path).suffix.lower() not in (".tif", ".tiff"):
+            raise UsageError(f"{path}: a grid's name ends in .tif")
+        self.path = Path(path)
+        # GeoTIFF has no half floats that all readers know.
+        self.meta = meta.replace(dtype="int8" if meta.dtype == "int8" else "float32", kind="pixel")
+        self.bounds, self.shape, self.crs = bounds, shape, crs
+        self._whole = whole(self.path)
+        self._row = 0
+
+    def __enter__(self) -> GridSink:
+        rasterio = need("rasterio", **_EXTRA)
+        self._part = self._whole.__enter__()
+        self._plain = self._part.with_name(f"{self._part.name}.tif")
+        height, width = self.shape
+        integer = self.meta.dtype == "int8"
+        self._raster = rasterio.open(
+            self._plain,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=self.meta.space.dims,
+            dtype=self.meta.dtype,
+            crs=self.crs,
+            transform=_transform_of(self.bounds, width, height),
+            nodata=-128 if integer else float("nan"),
+            tiled=True,
+            blockxsize=BLOCK,
+            blockysize=BLOCK,
+            interleave="pixel",
+            compress="zstd",
+            BIGTIFF="IF_SAFER",
+        )
+        for band, name in enumerate(self.meta.dims or [f"dim_{i}" for i in range(self.meta.space.dims)], start=1):
+            self._raster.set_band_description(band, name)
+        self._raster.update_tags(**{TAG: json.dumps(self.meta.to_footer())})
+        return self
+
+    def write(self, strip: NDArray[Any]) -> None:
+        """Add the next rows: (rows, columns, d), stored form; NaN (or -128) where there is no value."""
+        rasterio = need("rasterio", **_EXTRA)
+        rows, columns, dims = strip.shape
+        if columns != self.shape[1] or dims != self.meta.space.dims or self._row + rows > self.shape[0]:
+            raise SchemaError(f"a strip of {strip.shape} does not fit a grid of {self.shape} with {dims} dims")
+        window = rasterio.windows.Window(0, self._row, columns, rows)
+        self._raster.write(np.moveaxis(strip, 2, 0).astype(self.meta.dtype, copy=False), window=window)
+        self._row += rows
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        rasterio = need("rasterio", **_EXTRA)
+        try:
+            self._raster.close()
+            if kind is None:
+                if self._row != self.shape[0]:
+                    raise SchemaError(f"{self._row} of {self.shape[0]} rows of {self.path.name} were written")
+                from rasterio.shutil import copy
+
+                resampling = "NEAREST" if self.meta.dtype == "int8" else "AVERAGE"
+                with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
+                    copy(
+                        self._plain,
+                        self._part,
+                        driver="COG",
+                        compress="ZSTD",
+                        blocksize=BLOCK,
+                        overview_resampling=resampling,
+                        bigtiff="IF_SAFER",
+                    )
+        except BaseException as failure:
+            self._whole.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        finally:
+            self._plain.unlink(missing_ok=True)
+        try:
+            self._whole.__exit__(kind, error, trace)
+        except BaseException as again:
+            if again is not error:
+                raise
+
+
+def _transform_of(bounds: tuple[float, float, float, float], width: int, height: int) -> Any:
+    affine = need("affine", **_EXTRA)
+    left, bottom, right, top = bounds
+    return affine.Affine((right - left) / width, 0.0, left, 0.0, -(top - bottom) / height, top)

@@ -1,0 +1,124 @@
+"""Lists of places from files: CSV with coordinates, GeoJSON, and tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from placevec.errors import FormatError, SchemaError
+from placevec.geo.sphere import LonLat
+from placevec.sources.base import Batch, Rows, check_rows
+from placevec.table import Places, Skipped, open_table
+
+
+class LonLatSource:
+    """Places whose content is where they are: what a location encoder reads."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def places(self) -> Places:
+        """All places of the source."""
+        return self._places
+
+    def read(self, rows: Rows) -> Batch:
+        """The coordinates of `rows`; rows without geometry are skipped."""
+        rows = check_rows(rows, len(self._places))
+        located = self._places.located[rows]
+        kept = rows[located]
+        lonlat = np.column_stack([self._places.lon[kept], self._places.lat[kept]])
+        skipped = [Skipped(str(self._places.ids[row]), "place", "no geometry") for row in rows[~located]]
+        return Batch(kept, {"lonlat": lonlat}, skipped)
+
+
+def read_places(path: str | Path, *, lon: str = "lon", lat: str = "lat", id: str | None = None) -> Places:
+    """The places of a file: a table of placevec, a CSV with coordinates in degrees, or a GeoJSON.
+
+    Args:
+        path: the file.
+        lon: the CSV's column of longitudes; never guessed.
+        lat: the CSV's column of latitudes.
+        id: the column or property that names a row; by default rows are numbered.
+
+    Raises:
+        FormatError: the file is none of these, or is damaged.
+        SchemaError: a column is absent, or ids repeat.
+        CoordinateError: a coordinate is out of range.
+    """
+    where = Path(path)
+    if not where.exists():
+        raise FormatError(f"{path}: no such file")
+    if where.suffix in (".parquet", ".lance", ".gpq", ".geoparquet"):
+        return open_table(where).places()
+    if where.name.endswith((".csv", ".csv.gz")):
+        return _csv(where, lon, lat, id)
+    if where.suffix in (".geojson", ".json"):
+        return _geojson(where, id)
+    raise FormatError(f"{path}: places are read from .parquet, .lance, .csv, .csv.gz or .geojson")
+
+
+def _csv(path: Path, lon: str, lat: str, id: str | None) -> Places:
+    from pyarrow import csv
+
+    try:
+        data = csv.read_csv(path)
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: the CSV cannot be read: {str(error).splitlines()[0]}") from error
+    for name, option in ((lon, "lon"), (lat, "lat"), *(((id, "id"),) if id else ())):
+        if name not in data.schema.names:
+            columns = ", ".join(data.schema.names[:20])
+            raise SchemaError(f"{path} has no column {name!r}; name it with --{option}; its columns: {columns}")
+    try:
+        x, y = (data[name].cast(pa.float64()).to_numpy() for name in (lon, lat))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise SchemaError(f"{path}: {lon!r} or {lat!r} are not numbers: {str(error).splitlines()[0]}") from error
+    ids = data[id].cast(pa.string()) if id else numbered(path, data.num_rows)
+    rest = {
+        _free(name): data[name].combine_chunks()
+        for name in data.schema.names
+        if name not in (lon, lat, id) and not pa.types.is_null(data[name].type)
+    }
+    return Places.create(ids, LonLat(x, y), attributes=rest)
+
+
+def _geojson(path: Path, id: str | None) -> Places:
+    try:
+        features: list[dict[str, Any]] = json.loads(path.read_text())["features"]
+        geometry = np.array(
+            [None if f.get("geometry") is None else shapely.geometry.shape(f["geometry"]) for f in features] or [None],
+            dtype=object,
+        )[: len(features)]
+    except (ValueError, KeyError, TypeError, AttributeError, shapely.errors.ShapelyError) as error:
+        raise FormatError(f"{path}: this is no GeoJSON FeatureCollection ({error})") from error
+    names = list(dict.fromkeys(name for f in features for name in (f.get("properties") or {})))
+    if id is not None and id not in names:
+        raise SchemaError(f"{path}: no feature has the property {id!r}; properties: {', '.join(names[:20])}")
+    ids = [str(f["properties"][id]) for f in features] if id else numbered(path, len(features))
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = [(f.get("properties") or {}).get(name) for f in features]
+        if name != id and all(value is None or isinstance(value, str | int | float | bool) for value in values):
+            try:
+                columns[_free(name)] = pa.array(values)
+            except (pa.ArrowInvalid, pa.ArrowTypeError):
+                columns[_free(name)] = pa.array([None if value is None else str(value) for value in values])
+    return Places.create(ids, geometry=geometry, attributes=columns)
+
+
+def numbered(path: Path, count: int) -> list[str]:
+    """Ids for rows that have none: the file's name and the row's number, of one width so that they sort."""
+    width = len(str(max(0, count - 1)))
+    stem = path.name.split(".")[0]
+    return [f"{stem}-{row:0{width}d}" for row in range(count)]
+
+
+def _free(name: str) -> str:
+    """A column's name, out of the way of those that have a meaning of their own."""
+    from placevec.table.places import RESERVED
+
+    return f"{name}_" if name in RESERVED else name

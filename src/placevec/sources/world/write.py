@@ -1,0 +1,316 @@
+"""Writing the generated country to files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from placevec.files import whole, write_bytes, write_text
+from placevec.geo.frames import read_crs, transform
+from placevec.geo.sphere import LonLat
+from placevec.registry import need
+from placevec.sources.georeference import transformer
+from placevec.sources.world.cover import CLASSES, COLOURS
+from placevec.sources.world.imagery import BANDS
+from placevec.sources.world.roads import KINDS, SPEED_KMH
+
+if TYPE_CHECKING:
+    from placevec.sources.world.country import World
+
+_EPOCH = (2025, 1, 1, 0, 0, 0)
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def write_world(world: World, folder: Path, crs: str | None) -> dict[str, Path]:
+    """See `World.write`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: dict[str, Path] = {}
+
+    def text(name: str, content: str) -> None:
+        paths[name.partition(".")[0] if name.endswith(".geojson") else name] = folder / name
+        write_text(folder / name, content)
+
+    towns = world.towns
+    country = {"name": world.name, "seed": world.seed, "size": world.size, "generated_by": "placevec"}
+    text("boundary.geojson", _geojson([(world.boundary, country)]))
+    capitals = [towns.name[i] for i in world.capitals]
+    text(
+        "provinces.geojson",
+        _geojson(
+            (shape, {"name": name, "capital": capital})
+            for shape, name, capital in zip(world.provinces, world.province_names, capitals, strict=True)
+        ),
+    )
+    where = world.grid.lonlat(towns.col, towns.row)
+    text(
+        "towns.geojson",
+        _geojson(
+            (shapely.Point(lon, lat), {"name": name, "people": round(people), "people_2015": round(before)})
+            for lon, lat, name, people, before in zip(
+                where.lon, where.lat, towns.name, towns.people, towns.people_before, strict=True
+            )
+        ),
+    )
+    text("pois.geojson", _pois(world))
+    text("roads.geojson", _roads(world))
+    text("targets.csv", _targets(world))
+    for name in ("dem", "landcover_2015", "landcover_2025", "imagery_2015", "imagery_2025", "lights"):
+        paths[name] = folder / f"{name}.tif"
+        _raster(world, name, paths[name], crs)
+    text("photos.csv", _photos(world, folder / "photos"))
+    text("captions.json", _captions(world, folder / "chips"))
+    paths["photos"], paths["chips"], paths["gtfs.zip"] = folder / "photos", folder / "chips", folder / "gtfs.zip"
+    write_bytes(paths["gtfs.zip"], _gtfs(world))
+    return paths
+
+
+def _geojson(features: Iterable[tuple[Any, Mapping[str, Any]]]) -> str:
+    pairs = list(features)
+    shapes = np.array([shape for shape, _ in pairs], dtype=object)
+    rounded = shapely.transform(shapes, lambda xy: np.round(xy, 6))
+    lines = [
+        f'{{"type":"Feature","properties":{json.dumps(properties, ensure_ascii=False)},"geometry":{shape}}}'
+        for shape, (_, properties) in zip(shapely.to_geojson(rounded), pairs, strict=True)
+    ]
+    return '{"type":"FeatureCollection","features":[\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def _pois(world: World) -> str:
+    pois = world.pois
+    where = world.grid.lonlat(pois.col, pois.row)
+    return _geojson(
+        (shapely.Point(lon, lat), {"id": f"poi-{i:05d}", "category": category, "name": name})
+        for i, (lon, lat, category, name) in enumerate(zip(where.lon, where.lat, pois.category, pois.name, strict=True))
+    )
+
+
+def _roads(world: World) -> str:
+    roads = world.roads
+    joined = shapely.multilinestrings([shapely.LineString(line) for line in roads.lines])
+    west, _, east, _ = world.grid.bounds
+    if west >= -180 and east <= 180:  # all at once
+        shapes = list(shapely.get_parts(world.place_geometry(joined)))
+    else:
+        shapes = [world.place_geometry(shapely.LineString(line)) for line in roads.lines]
+    return _geojson(
+        (
+            shape,
+            {
+                "id": i,
+                "from": int(u),
+                "to": int(v),
+                "highway": KINDS[kind],
+                "length_m": round(float(length), 1),
+                "maxspeed": SPEED_KMH[KINDS[kind]],
+            },
+        )
+        for i, (shape, (u, v), kind, length) in enumerate(
+            zip(shapes, roads.edges, roads.kind, roads.length_m, strict=True)
+        )
+    )
+
+
+def _targets(world: World) -> str:
+    places = world.target_places()
+    names = [name for name in places.attributes if not name.endswith("_expected")]
+    names += [name for name in places.attributes if name.endswith("_expected")]
+    columns = [_texts(places.column(name)) for name in names]
+    rows = zip(places.ids, _texts(places.lon), _texts(places.lat), *columns, strict=True)
+    return _csv(["h3", "lon", "lat", *names], rows)
+
+
+def _texts(values: NDArray[Any]) -> list[Any]:
+    return [f"{value:.7g}" for value in values.tolist()] if values.dtype.kind == "f" else values.tolist()
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _raster(world: World, name: str, path: Path, crs: str | None) -> None:
+    rasterio = need("rasterio", extra="raster", purpose="writing rasters")
+    affine = need("affine", extra="raster", purpose="writing rasters")
+    pixels = world.array(name)
+    pixels = pixels[None] if pixels.ndim == 2 else pixels
+    if crs is None:
+        grid = world.grid
+        step = (grid.bounds[2] - grid.bounds[0]) / pixels.shape[2], (grid.bounds[3] - grid.bounds[1]) / pixels.shape[1]
+        geotransform: tuple[float, ...] = (step[0], 0.0, grid.bounds[0], 0.0, -step[1], grid.bounds[3])
+        system = "EPSG:4326"
+    else:
+        pixels, geotransform = _warped(world, name, pixels, crs)
+        system = read_crs(crs).to_wkt()
+    count, height, width = pixels.shape
+    nodata = {"dem": -9999.0}.get(name, 0 if crs is not None or name.startswith("landcover") else None)
+    options: dict[str, Any] = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "zlevel": 4}
+    options["predictor"] = 3 if name == "dem" else 1 if name.startswith("landcover") else 2
+    with (
+        whole(path) as part,
+        rasterio.open(
+            part, "w", driver="GTiff", dtype=pixels.dtype, count=count, height=height, width=width, crs=system,
+            transform=affine.Affine(*geotransform), nodata=nodata, **options,
+        ) as out,
+    ):  # fmt: skip
+        out.write(pixels)
+        if name.startswith("landcover"):
+            out.write_colormap(1, {key: (*COLOURS[key], 255) for key in CLASSES})
+            out.update_tags(**{f"class_{key}": label for key, label in CLASSES.items()})
+        if name.startswith("imagery"):
+            for band, label in enumerate(BANDS, 1):
+                out.set_band_description(band, label)
+
+
+def _warped(world: World, name: str, pixels: NDArray[Any], crs: str) -> tuple[NDArray[Any], tuple[float, ...]]:
+    """The raster in another coordinate system, in square pixels of about its own size."""
+    grid = world.grid
+    t, zero = np.linspace(0, 1, 65), np.zeros(65)
+    rim_c = np.concatenate([t, zero + 1, t, zero]) * grid.width
+    rim_r = np.concatenate([zero, t, zero + 1, t]) * grid.height
+    rim: LonLat = grid.lonlat(rim_c, rim_r)
+    x, y = transform(rim, "OGC:CRS84", crs)
+    step = grid.metres * grid.width / pixels.shape[2]
+    if read_crs(crs).is_geographic:
+        step = grid.step[1] * grid.height / pixels.shape[1]
+    west, north = float(np.floor(x.min() / step) * step), float(np.ceil(y.max() / step) * step)
+    width, height = int(np.ceil((x.max() - west) / step)), int(np.ceil((north - y.min()) / step))
+    raster = world.raster(name)
+    out = np.zeros((len(pixels), height, width), dtype=pixels.dtype)
+    back = transformer(read_crs(crs), inverse=True)
+    rows = max(1, (1 << 19) // width)
+    for first in range(0, height, rows):
+        last = min(first + rows, height)
+        px, py = np.meshgrid(west + (np.arange(width) + 0.5) * step, north - (np.arange(first, last) + 0.5) * step)
+        col, row = raster.pixel(*back.transform(px.ravel(), py.ravel()))
+        values, valid = raster.gather(col, row, resampling="nearest" if name.startswith("landcover") else "bilinear")
+        values = np.where(valid, values, -9999.0 if name == "dem" else 0.0)
+        values = values if pixels.dtype.kind == "f" else np.rint(values)
+        out[:, first:last] = values.T.reshape(len(pixels), last - first, width).astype(pixels.dtype)
+    return out, (step, 0.0, west, 0.0, -step, north)
+
+
+def _photos(world: World, folder: Path) -> str:
+    pil = need("PIL.Image", extra="raster", purpose="writing photos")
+    places, photos = world.photo_places(), world.photos
+    names = [f"{name}.jpg" for name in places.ids]
+    with whole(folder) as part:
+        part.mkdir()
+        for i, name in enumerate(names):
+            exif = pil.Exif()
+            exif[0x010F], exif[0x0110], exif[0x0132] = "placevec", "world", "2025:06:15 12:00:00"
+            exif[0x8825] = {
+                1: "N" if places.lat[i] >= 0 else "S",
+                2: _sexagesimal(abs(float(places.lat[i]))),
+                3: "E" if places.lon[i] >= 0 else "W",
+                4: _sexagesimal(abs(float(places.lon[i]))),
+                16: "T",
+                17: round(float(photos.heading[i]), 2),
+            }
+            picture = pil.fromarray(photos.image[i].transpose(1, 2, 0))
+            picture.save(part / name, quality=90, exif=exif.tobytes())
+    columns = {
+        "id": places.ids,
+        "file": [f"photos/{name}" for name in names],
+        "lon": [f"{value:.7f}" for value in places.lon],
+        "lat": [f"{value:.7f}" for value in places.lat],
+        "heading": [f"{value:.2f}" for value in photos.heading],
+        "province": places.column("province"),
+        "place": places.column("place"),
+        "land_cover": places.column("land_cover"),
+    }
+    return _csv(list(columns), zip(*columns.values(), strict=True))
+
+
+def _sexagesimal(degrees: float) -> tuple[Any, Any, Any]:
+    rational = need("PIL.TiffImagePlugin", extra="raster", purpose="writing photos").IFDRational
+    # Five digits of a second are 0.3 mm. Rounding the whole first keeps seconds below 60.
+    units = round(degrees * 3600 * 100_000)
+    minutes, seconds = divmod(units, 60 * 100_000)
+    return rational(minutes // 60, 1), rational(minutes % 60, 1), rational(seconds, 100_000)
+
+
+def _captions(world: World, folder: Path) -> str:
+    pil = need("PIL.Image", extra="raster", purpose="writing chips")
+    chips, places = world.chips, world.chip_places()
+    images: list[dict[str, Any]] = []
+    number = 0
+    with whole(folder) as part:
+        part.mkdir()
+        for i, captions in enumerate(chips.captions):
+            name = f"{places.ids[i]}.png"
+            pil.fromarray(chips.image[i][[2, 1, 0]].transpose(1, 2, 0)).save(part / name, compress_level=4)
+            sentences = [
+                {"raw": raw, "tokens": raw.replace(" .", "").split(), "imgid": i, "sentid": number + k}
+                for k, raw in enumerate(captions)
+            ]
+            images.append(
+                {
+                    "filename": name,
+                    "imgid": i,
+                    "split": str(chips.split[i]),
+                    "sentids": [number + k for k in range(len(captions))],
+                    "sentences": sentences,
+                    "lon": round(float(places.lon[i]), 7),
+                    "lat": round(float(places.lat[i]), 7),
+                    "label": CLASSES[int(chips.label[i])],
+                }
+            )
+            number += len(captions)
+    return json.dumps({"dataset": f"arcadia-{world.seed}", "images": images}, ensure_ascii=False) + "\n"
+
+
+def _gtfs(world: World) -> bytes:
+    transit = world.transit
+    where = world.grid.lonlat(transit.stop_col, transit.stop_row)
+    used = sorted({stop for _, _, stops, _, _ in transit.lines for stop in stops})
+    stops = [(f"S{s}", transit.stop_name[s], f"{where.lat[s]:.6f}", f"{where.lon[s]:.6f}") for s in used]
+    routes, trips, times = [], [], []
+    for r, (name, kind, line, after, every) in enumerate(transit.lines):
+        routes.append((f"L{r}", "A", name, f"{transit.stop_name[line[0]]} - {transit.stop_name[line[-1]]}", kind))
+        for direction in (0, 1):
+            order = line if direction == 0 else line[::-1]
+            offset = after if direction == 0 else [after[-1] - t for t in after[::-1]]
+            # Until 25:00: the trips after midnight belong to the day before, as real feeds have it.
+            for n, start in enumerate(range(5 * 3600 + (r * 137 + direction * 311) % every, 25 * 3600, every)):
+                trip = f"L{r}.{direction}.{n}"
+                trips.append((f"L{r}", "daily", trip, direction))
+                for k, (stop, t) in enumerate(zip(order, offset, strict=True), 1):
+                    clock = _clock(start + t)
+                    times.append((trip, clock, clock, f"S{stop}", k))
+    sheets: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {
+        "agency.txt": (
+            ["agency_id", "agency_name", "agency_url", "agency_timezone"],
+            [("A", f"{world.name} Transit", "https://example.org", "Europe/Rome")],
+        ),
+        "calendar.txt": (
+            ["service_id", *_DAYS, "start_date", "end_date"],
+            [("daily", *(1 for _ in _DAYS), "20250101", "20251231")],
+        ),
+        "routes.txt": (["route_id", "agency_id", "route_short_name", "route_long_name", "route_type"], routes),
+        "stops.txt": (["stop_id", "stop_name", "stop_lat", "stop_lon"], stops),
+        "stop_times.txt": (["trip_id", "arrival_time", "departure_time", "stop_id", "stop_sequence"], times),
+        "trips.txt": (["route_id", "service_id", "trip_id", "direction_id"], trips),
+    }
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, (header, rows) in sheets.items():
+            info = zipfile.ZipInfo(name, _EPOCH)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, _csv(header, rows))
+    return out.getvalue()
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -1,0 +1,290 @@
+"""`embed`: apply an encoder to a source; the result is a table, and the list of what could not be embedded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placevec import __version__, registry
+from placevec.engine.embedding import EmbedWork, name_of
+from placevec.engine.jobs import Job, job_folder, plan_shards
+from placevec.engine.work import Progress, Spec, Work, build, spec_of
+from placevec.errors import DataError, UsageError
+from placevec.provenance import SourceRef, digest_json
+from placevec.table import EmbeddingTable
+from placevec.table.codec import DTYPES
+from placevec.table.fingerprint import fingerprint
+from placevec.table.places import check_ids
+
+if TYPE_CHECKING:
+    from placevec.encoders.base import Encoder
+    from placevec.sources.base import Source
+
+SUFFIXES = (".parquet", ".geoparquet", ".gpq", ".lance")
+PROBED = 8
+
+
+class Engine(Protocol):
+    """Does the shards of a job; see `engine.local.LocalEngine`."""
+
+    def run(self, job: Job, work: Work | Spec, progress: Progress | None = None) -> None:
+        """Do all shards that are not done."""
+
+
+@dataclass(frozen=True)
+class EmbedSummary:
+    """What `embed` has made.
+
+    Attributes:
+        out: the table.
+        places: places in = `rows` + `skipped`.
+        rows: embedded places.
+        skipped: places that were not; they stand in ``NAME.skipped.parquet``.
+        skipped_because: how many for each "stage: reason".
+        fingerprint: the table's.
+        space: id of the Space of the vectors.
+        dims: components of a vector.
+        shards: shards of the job.
+        resumed: of these, how many were done before this run.
+        seconds: time of this run.
+        notes: what a person should know.
+    """
+
+    out: Path
+    places: int
+    rows: int
+    skipped: int
+    skipped_because: Mapping[str, int]
+    fingerprint: str
+    space: str
+    dims: int
+    shards: int
+    resumed: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def some_rows(self) -> EmbedSummary:
+        """This summary; DataError if there were places and none of them could be embedded."""
+        if self.places and not self.rows:
+            reason = next(iter(self.skipped_because), "no reason is known")
+            raise DataError(
+                f"{self.out}: none of the {self.places:,} places could be embedded ({reason}); "
+                f"all reasons stand in {self.out.stem}.skipped.parquet"
+            )
+        return self
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {**asdict(self), "out": str(self.out), "notes": list(self.notes)}
+
+
+def embed(
+    source: Source | Spec,
+    encoder: Encoder | Spec,
+    out: str | Path,
+    *,
+    batch: int = 256,
+    workers: int = 1,
+    engine: str | Engine = "local",
+    dtype: str = "float32",
+    shard_rows: int | None = None,
+    restart: bool = False,
+    progress: Progress | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    sources: Sequence[SourceRef] = (),
+    parents: Sequence[str] = (),
+    chip_layout: Mapping[str, Any] | None = None,
+) -> EmbedSummary:
+    """Embed all places of `source` with `encoder` into the table `out`.
+
+    Killed at any moment and run again, it goes on from the shards that are done; the table is the same. A place that
+    cannot be read or encoded is listed among the skipped ones with the reason.
+
+    Args:
+        source: the places and their content, or a Spec that builds it (in each worker process).
+        encoder: makes the vectors, or a Spec that builds it.
+        out: ``.parquet`` or ``.lance``; it appears when all is done.
+        batch: places read and encoded at once.
+        workers: processes.
+        engine: the name of an engine, or one.
+        dtype: "float32", "float16" or "int8".
+        shard_rows: places done between two savings; by default a number that suits the size.
+        restart: forget what an unfinished job for `out` has done.
+        progress: called with the places done, all places, and counts ("embedded", "skipped").
+        recipe: the settings that made source and encoder, for provenance; they are part of the job's key.
+        seed: the random seed, for provenance.
+        sources: what is read, for provenance, besides what `source.refs` says.
+        parents: fingerprints of the tables that this one is made from, besides those of `source.parents`.
+        chip_layout: `emb:chip_layout` of the table; by default that of the source.
+
+    Raises:
+        UsageError: an option is none, or the encoder needs what the source does not give.
+        JobError: another process works on `out`, an unfinished other job stands there, a worker died twice at one
+            shard, the disk is full, or rows and skipped rows are not exactly the places.
+    """
+    began = time.monotonic()
+    goal = _goal(out)
+    if dtype not in DTYPES:
+        raise UsageError(f"vectors cannot be stored as {dtype!r}; choose one of {', '.join(DTYPES)}")
+    if batch < 1 or (shard_rows is not None and shard_rows < 1):
+        raise UsageError(f"batch is {batch}, shard_rows is {shard_rows}: give at least 1")
+    driver = registry.get("engine", engine)(workers=workers) if isinstance(engine, str) else engine
+    source_spec, encoder_spec = spec_of(source), spec_of(encoder)
+    built: Source = build(source)
+    maker: Encoder = build(encoder)
+
+    # int8 needs one scale for all rows, which is known when all are embedded: until then they are float32.
+    staged = "float32" if dtype == "int8" else dtype
+    work = EmbedWork(built, maker, batch, staged)
+    places = work.places
+    check_ids(places.data["id"])
+    settings = {"do": "embed", "batch": batch, "dtype": dtype, "placevec": __version__, **(recipe or {})}
+    inputs = {
+        "places": fingerprint([places.data]),
+        "source": source_identity(built, source_spec),
+        "encoder": encoder_identity(maker, encoder_spec),
+        "recipe": settings,
+        "seed": seed,
+        "version": __version__,
+    }
+    form = "lance" if goal.suffix == ".lance" and dtype != "int8" else "parquet"
+    shards = plan_shards(len(places), shard_rows or default_shard_rows(len(places), batch))
+    job = Job(job_folder(goal), inputs, shards, "lance" if form == "lance" else "parquet")
+    with job.open(restart=restart):
+        resumed = len(job.records)
+        spec = Spec(
+            "placevec.engine.embedding:EmbedWork",
+            {"source": source_spec, "encoder": encoder_spec, "batch": batch, "dtype": staged},
+        )
+        driver.run(job, work if getattr(driver, "workers", workers) == 1 else spec, progress)
+        nothing = np.empty(0, dtype=np.int64)
+        card = getattr(maker, "card", None)
+        template = EmbeddingTable.of(
+            places.take(nothing),
+            np.empty((0, maker.space.dims), dtype=np.float32),
+            maker.space,
+            dtype=staged,
+            tower=maker.tower,
+            dims=tuple(getattr(maker, "names", ())),
+            chip_layout=getattr(built, "chip_layout", None) if chip_layout is None else chip_layout,
+            encoder=name_of(maker),
+            weights_sha256=str(getattr(card, "weights_sha256", "")),
+            recipe=settings,
+            seed=seed,
+            sources=tuple(dict.fromkeys((*getattr(built, "refs", ()), *sources, *getattr(card, "sources", ())))),
+            parents=tuple(dict.fromkeys((*getattr(built, "parents", ()), *parents))),
+            saw=tuple(getattr(card, "saw", ())),
+        )
+        committed = job.commit(goal, template, places.ids[work.order], dtype)
+    return EmbedSummary(
+        out=goal,
+        places=len(places),
+        rows=committed.rows,
+        skipped=committed.skipped,
+        skipped_because=committed.reasons,
+        fingerprint=committed.fingerprint,
+        space=maker.space.id,
+        dims=maker.space.dims,
+        shards=len(shards),
+        resumed=resumed,
+        seconds=round(time.monotonic() - began, 3),
+        notes=_notes(goal, len(shards), resumed, committed.reasons, committed.rows),
+    )
+
+
+def default_shard_rows(n_rows: int, batch: int) -> int:
+    """About 64 shards of 1,024 to 16,384 rows each, in whole batches."""
+    wanted = int(np.clip(n_rows // 64, 1024, 16_384))
+    return -(-wanted // batch) * batch
+
+
+def source_identity(source: Any, spec: Any = None) -> dict[str, Any]:
+    """What tells a source from another, as JSON: its class, Spec, own `fingerprint()`, and a sample of its content.
+
+    The sample is of a few places only. It finds another raster or another size of chips, not one changed pixel:
+    a source that can say more has a method `fingerprint`.
+    """
+    n = len(source.places())
+    rows = np.unique(np.linspace(0, max(0, n - 1), min(PROBED, n)).astype(np.int64))
+    digest = hashlib.sha256()
+    try:
+        batch = source.read(rows)
+        digest.update(batch.rows.tobytes())
+        for name in sorted(batch.data):
+            digest.update(f"{name} {batch.data[name].dtype} {batch.data[name].shape}".encode())
+            digest.update(_bytes(batch.data[name]))
+        sample = digest.hexdigest()
+    except (DataError, OSError) as error:
+        sample = type(error).__name__
+    return {"class": _class(source), "spec": _json(spec), "fingerprint": _own(source), "sample": sample}
+
+
+def encoder_identity(encoder: Any, spec: Any = None) -> dict[str, Any]:
+    """What tells an encoder from another, as JSON: Space, tower, weights, class, Spec and own `fingerprint()`."""
+    card = getattr(encoder, "card", None)
+    return {
+        "class": _class(encoder),
+        "name": name_of(encoder),
+        "space": encoder.space.to_json(),
+        "tower": encoder.tower,
+        "weights": str(getattr(card, "weights_sha256", "")),
+        "card": digest_json(card.to_json()) if card is not None and hasattr(card, "to_json") else "",
+        "spec": _json(spec),
+        "fingerprint": _own(encoder),
+    }
+
+
+def _goal(out: str | Path) -> Path:
+    goal = Path(out)
+    if "://" in str(out):
+        raise UsageError(f"{out}: embed to a local path, then copy the table there")
+    if goal.suffix not in SUFFIXES:
+        raise UsageError(f"{out}: a table's name ends in .parquet or .lance")
+    if goal.suffix != ".lance" and goal.is_dir():
+        raise UsageError(f"{out}: this is a folder")
+    return goal
+
+
+def _notes(goal: Path, shards: int, resumed: int, reasons: Mapping[str, int], rows: int) -> tuple[str, ...]:
+    notes = []
+    if resumed:
+        notes.append(f"went on with a job of which {resumed} of {shards} shards were done")
+    notes += [f"{count:,} places skipped: {reason}" for reason, count in list(reasons.items())[:5]]
+    if len(reasons) > 5:
+        notes.append(f"and {len(reasons) - 5} further reasons in {goal.stem}.skipped.parquet")
+    if not rows:
+        notes.append("nothing was embedded: the table has no rows")
+    return tuple(notes)
+
+
+def _class(value: Any) -> str:
+    return f"{type(value).__module__}:{type(value).__qualname__}"
+
+
+def _own(value: Any) -> str:
+    own = getattr(value, "fingerprint", None)
+    return str(own()) if callable(own) else ""
+
+
+def _json(spec: Any) -> Any:
+    if not isinstance(spec, Spec):
+        return None
+    try:
+        return json.loads(json.dumps(spec.to_json()))
+    except TypeError:
+        return spec.call
+
+
+def _bytes(values: NDArray[Any]) -> bytes:
+    if values.dtype.hasobject:
+        return json.dumps([str(value) for value in values.tolist()]).encode()
+    return np.ascontiguousarray(values).tobytes()

@@ -1,0 +1,89 @@
+"""`info`: what a table, a grid, a model or a study area is and where it came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from placevec.errors import FormatError
+
+
+def info(path: str | Path) -> dict[str, Any]:
+    """Facts about whatever lies at `path`, as a JSON object.
+
+    Raises FormatError if it is nothing that placevec knows.
+    """
+    where = Path(path)
+    if not where.exists():
+        raise FormatError(f"{path}: there is nothing")
+    if where.is_dir() and where.suffix != ".lance":
+        if (where / "area.toml").exists():
+            return _area(where)
+        if (where / "card.json").exists():
+            return {"kind": "model", "path": str(path), **json.loads((where / "card.json").read_text())}
+        raise FormatError(f"{path}: a folder without area.toml or card.json is neither a study area nor a model")
+    if where.suffix.lower() in (".tif", ".tiff"):
+        return _grid(where)
+    return _table(where)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from placevec.table import open_table, read_skipped, skipped_counts
+
+    table = open_table(path)
+    places = table.places(["id", "geometry"])
+    located = places.located
+    box = None
+    if located.any():
+        lon, lat = places.lon[located], places.lat[located]
+        box = [round(float(value), 6) for value in (lon.min(), lat.min(), lon.max(), lat.max())]
+    skipped = read_skipped(path)
+    return {
+        "kind": "table",
+        "path": str(path),
+        "rows": table.num_rows,
+        "skipped": len(skipped),
+        "skipped_because": skipped_counts(skipped),
+        "without_geometry": int(np.sum(~located)),
+        "bbox": box,
+        "attributes": list(table.attributes),
+        "fingerprint": table.fingerprint(),
+        **table.meta.to_footer(),
+    }
+
+
+def _grid(path: Path) -> dict[str, Any]:
+    from placevec.grid import EmbeddingGrid
+
+    grid = EmbeddingGrid(path)
+    return {
+        "kind": "grid",
+        "path": str(path),
+        "rows": grid.shape[0],
+        "columns": grid.shape[1],
+        "crs": grid.crs.to_string(),
+        **grid.meta.to_footer(),
+    }
+
+
+def _area(path: Path) -> dict[str, Any]:
+    from placevec.area import StudyArea
+
+    area = StudyArea.open(path)
+    found = {
+        name: sorted(item.name for item in (path / name).iterdir() if not item.name.startswith("."))
+        for name in ("sources", "tables", "grids", "models", "results", "figures")
+        if (path / name).is_dir()
+    }
+    return {
+        "kind": "area",
+        "path": str(path),
+        "name": area.name,
+        "resolutions": list(area.resolutions),
+        "bbox": list(area.bbox),
+        "area_km2": round(area.area_km2, 1),
+        **found,
+    }

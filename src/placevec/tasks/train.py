@@ -1,0 +1,260 @@
+"""`train`: learn a model: an image encoder from chips alone, or a location encoder against a table's vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placevec.errors import DataError, SchemaError, UsageError
+from placevec.files import remove
+from placevec.geo.sphere import LonLat
+from placevec.measure.splits import block_split, holdout
+from placevec.registry import need
+from placevec.table import EmbeddingTable, StoredTable, open_table
+from placevec.tasks.inputs import Input
+
+if TYPE_CHECKING:
+    from placevec.sources.base import Source
+
+Objective = Literal["image", "location"]
+Report = Callable[[int, int, Mapping[str, float]], None]
+READ_ROWS = 1024
+MEMORY_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class TrainSummary:
+    """What `train` has made.
+
+    Attributes:
+        out: the model folder.
+        objective: what was learned.
+        space: id of the Space of its vectors.
+        dims: their components.
+        rows: rows trained on.
+        validation: rows of the spatial validation split.
+        buffered: rows left out of both, being too near to validation rows.
+        scores: figures on the validation rows.
+    """
+
+    out: Path
+    objective: Objective
+    space: str
+    dims: int
+    rows: int
+    validation: int
+    buffered: int
+    scores: Mapping[str, float]
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {**vars(self), "out": str(self.out), "scores": dict(self.scores)}
+
+
+def train(
+    objective: Objective,
+    out: str | Path,
+    *,
+    input: Input | None = None,
+    table: str | Path | StoredTable | EmbeddingTable | None = None,
+    config: Mapping[str, Any] | None = None,
+    block: str = "h3:3",
+    folds: int = 10,
+    buffer_m: float | None = None,
+    untrained: str | Path | None = None,
+    restart: bool = False,
+    progress: Report | None = None,
+) -> TrainSummary:
+    """Learn a model and write its folder; killed at any moment, the same call goes on and ends with the same weights.
+
+    Args:
+        objective: "image" learns an image encoder from the chips of `input` without any label; "location" learns a
+            location encoder against the vectors of `table`, in the table's own Space where the dims agree.
+        out: the model folder; the run (checkpoints, logs) stands beside it in ``NAME.run``.
+        input: places and chips, for "image".
+        table: vectors with coordinates, for "location".
+        config: settings of `train.selfsup.ImageTraining` or `train.contrastive.LocationTraining`, as JSON.
+        block: blocks of the validation split.
+        folds: one of so many folds of blocks is held out for validation.
+        buffer_m: metres around validation rows without training rows; by default the width of a chip's ground.
+        untrained: where to write a network of the same shape with the weights it began with: a compulsory baseline of
+            every probe.
+        restart: forget an earlier run.
+        progress: called with the steps done, all steps and the figures of the moment.
+
+    Raises:
+        UsageError: input or table is missing, or a setting is not known.
+        CheckpointError: the run folder belongs to a run with other settings.
+    """
+    need("torch", extra="torch", purpose="training a model")
+    settings = dict(config or {})
+    if objective == "image":
+        if input is None or input.chips is None:
+            raise UsageError("an image encoder learns from chips: give a raster, the ground in metres and the pixels")
+        return _image(input, Path(out), settings, (block, folds, buffer_m), untrained, restart, progress)
+    if objective == "location":
+        if table is None:
+            raise UsageError("a location encoder learns from vectors: give a table")
+        return _location(table, Path(out), settings, (block, folds, buffer_m), untrained, restart, progress)
+    raise UsageError(f"no objective is called {objective!r}; known: image, location")
+
+
+def run_folder(out: str | Path) -> Path:
+    """Where the checkpoints and logs of the training of a model stand."""
+    path = Path(out)
+    return path.with_name(f"{path.name}.run")
+
+
+def _image(
+    input: Input,
+    out: Path,
+    settings: dict[str, Any],
+    rule: tuple[str, int, float | None],
+    untrained: str | Path | None,
+    restart: bool,
+    progress: Report | None,
+) -> TrainSummary:
+    from placevec.encoders.image import ImageEncoder
+    from placevec.train.selfsup import ImageTraining, train_image
+
+    assert input.chips is not None
+    chips, rows = read_chips(input.source())
+    network = {"bands": chips.shape[1], **settings.pop("net", {})}
+    given = settings.pop("encoder", {})
+    encoder = {**given, "net": {**network, **given.get("net", {})}}
+    training = ImageTraining.from_json(_over(ImageTraining().to_json(), {**settings, "encoder": encoder}))
+    places = input.places()
+    keep, val = _validation(places.lonlat(rows), places.keys[rows], *_default(rule, input.chips.ground_m))
+    # Arrays in memory are sliced once; the rows left out are those within the buffer of the validation blocks.
+    made = train_image(
+        chips[keep],
+        val[keep],
+        training,
+        _fresh(out, restart),
+        progress=progress,
+        restart=restart,
+        sources=input.sources(),
+    )
+    made.encoder.save(out)
+    if untrained is not None:
+        ImageEncoder.untrained(training.encoder, training.loop.seed, chips[keep & ~val]).save(untrained)
+    return _summary(out, "image", made.encoder, keep, val, made.result.metrics)
+
+
+def _location(
+    table: str | Path | StoredTable | EmbeddingTable,
+    out: Path,
+    settings: dict[str, Any],
+    rule: tuple[str, int, float | None],
+    untrained: str | Path | None,
+    restart: bool,
+    progress: Report | None,
+) -> TrainSummary:
+    from placevec.encoders.location import LocationEncoder
+    from placevec.train.contrastive import LocationTraining, train_location
+
+    read = table if isinstance(table, EmbeddingTable) else _open(table).read()
+    rows = np.flatnonzero(read.located)
+    if len(rows) == 0:
+        raise SchemaError("none of the rows has a geometry: a location encoder needs coordinates")
+    given = dict(settings.pop("encoder", {}))
+    given.setdefault("dims", read.dims)
+    training = LocationTraining.from_json(_over(LocationTraining().to_json(), {**settings, "encoder": given}))
+    lonlat = read.lonlat(rows)
+    ground = float((read.meta.chip_layout or {}).get("ground_m", 0.0))
+    keep, val = _validation(lonlat, read.keys[rows], *_default(rule, ground))
+    made = train_location(
+        lonlat[np.flatnonzero(keep)],
+        read.vectors(rows)[keep],
+        val[keep],
+        training,
+        _fresh(out, restart),
+        space=read.space,
+        progress=progress,
+        restart=restart,
+        sources=read.meta.sources,
+        saw=read.meta.saw,
+        parents=(read.fingerprint(),),
+    )
+    made.encoder.save(out)
+    if untrained is not None:
+        LocationEncoder.untrained(training.encoder, training.loop.seed).save(untrained)
+    if made.encoder.space.origin != "joined":
+        # Image vectors enter the new Space through this projection only.
+        made.image.save(out.with_name(f"{out.name}-image"))
+    return _summary(out, "location", made.encoder, keep, val, made.result.metrics)
+
+
+def read_chips(source: Source) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """All chips of a source (n, bands, h, w) in memory, and the rows that they are of.
+
+    Raises DataError if there are none, or more than 4 GiB of them.
+    """
+    parts, rows = [], []
+    size = 0
+    for start in range(0, len(source.places()), READ_ROWS):
+        batch = source.read(np.arange(start, min(start + READ_ROWS, len(source.places()))))
+        if len(batch):
+            parts.append(batch.data["image"])
+            rows.append(batch.rows)
+            size += parts[-1].nbytes
+        if size > MEMORY_BYTES:
+            raise DataError("the chips take more than 4 GiB: train on fewer places (limit) or smaller chips")
+    if not parts:
+        raise DataError("no chip could be read: do the places lie within the raster?")
+    return np.concatenate(parts), np.concatenate(rows)
+
+
+def _over(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings laid over defaults, table by table: to change one setting of the loop leaves its others as they are."""
+    merged = dict(defaults)
+    for name, value in changes.items():
+        old = merged.get(name)
+        merged[name] = value
+        # Another kind of part brings its own settings.
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
+            merged[name] = _over(old, value)
+    return merged
+
+
+def _default(rule: tuple[str, int, float | None], ground_m: float) -> tuple[str, int, float]:
+    block, folds, buffer_m = rule
+    return block, folds, ground_m if buffer_m is None else buffer_m
+
+
+def _validation(
+    lonlat: LonLat, keys: NDArray[Any], block: str, folds: int, buffer_m: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which rows are used at all, and which of all rows are for validation: one fold of blocks, with a buffer."""
+    learn, val = holdout(block_split(lonlat, block, folds, 0, buffer_m, groups=keys, strays="drop"))
+    return learn | val, val
+
+
+def _fresh(out: Path, restart: bool) -> Path:
+    folder = run_folder(out)
+    if restart:
+        remove(folder)
+    return folder
+
+
+def _summary(
+    out: Path,
+    objective: Objective,
+    encoder: Any,
+    keep: NDArray[np.bool_],
+    val: NDArray[np.bool_],
+    scores: Mapping[str, float],
+) -> TrainSummary:
+    used = int(keep.sum() - val.sum())
+    return TrainSummary(
+        out, objective, encoder.space.id, encoder.dims, used, int(val.sum()), int((~keep).sum()), dict(scores)
+    )
+
+
+def _open(table: str | Path | StoredTable) -> StoredTable:
+    return table if isinstance(table, StoredTable) else open_table(table)
