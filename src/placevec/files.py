@@ -6,11 +6,15 @@ kill, a full disk or an error leaves either the old file or the new one, never h
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 PART = ".part-"  # in the name of everything unfinished, so that leftovers of a kill can be told and removed
@@ -21,11 +25,13 @@ def whole(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; move what was written there to `path` on success, remove it on error.
 
     Works for a file and for a folder. An existing file is replaced at once; an existing folder is moved aside
-    first, so that for an instant neither stands there.
+    first, so that for an instant neither stands there. What a killed process of this machine left of an earlier
+    attempt at the same path is removed.
     """
     goal = Path(path)
     goal.parent.mkdir(parents=True, exist_ok=True)
-    part = goal.with_name(f".{goal.name}{PART}{uuid.uuid4().hex[:8]}")
+    _clear(goal)
+    part = goal.with_name(f".{goal.name}{PART}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         yield part
         if part.is_dir():
@@ -57,11 +63,34 @@ def remove(path: str | Path) -> None:
         goal.unlink(missing_ok=True)
 
 
+def _clear(goal: Path) -> None:
+    for left in goal.parent.glob(f".{glob.escape(goal.name)}{PART}{_host()}-*"):
+        pid = left.name.rsplit(PART, 1)[1].split("-")[1]
+        if pid.isdigit() and not _lives(int(pid)):
+            remove(left)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
+
+
+@cache
+def _host() -> str:
+    # Process numbers say nothing about the processes of another machine on the same disk.
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
 def _replace_folder(part: Path, goal: Path) -> None:
     if not goal.exists():
         part.rename(goal)
         return
-    old = goal.with_name(f".{goal.name}{PART}{uuid.uuid4().hex[:8]}-old")
+    old = goal.with_name(f".{goal.name}{PART}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}-old")
     goal.rename(old)
     part.rename(goal)
     remove(old)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from placevec.engine.fragments import Form, Fragments, Record, full_disk
 from placevec.engine.locks import Lock
 from placevec.errors import JobError
-from placevec.files import PART, remove, write_text
+from placevec.files import remove, write_text
 from placevec.provenance import TableMeta, digest_json
 from placevec.table import EmbeddingTable, write_skipped
 from placevec.table.codec import NORM_TOLERANCE, symmetric
@@ -180,8 +180,6 @@ class Job:
         """
         self._check_plan(len(ids))
         goal = Path(out)
-        for left in goal.parent.glob(f".{goal.name}{PART}*"):  # of a commit that was killed
-            remove(left)
         records = [self.records[shard.name] for shard in self.shards]
         skipped = [row for record in records for row in self.fragments.skipped(record)]
         total = Fingerprint()
