@@ -14,12 +14,14 @@ from placevec.encoders.image import ImageConfig, ImageEncoder
 from placevec.encoders.location import LocationConfig, LocationEncoder
 from placevec.encoders.model import load_encoder
 from placevec.encoders.precomputed import PrecomputedEncoder
+from placevec.encoders.text import TextEncoder, TextEncoderConfig
 from placevec.features.pixels import PixelFeatures
 from placevec.geo.cells import H3Cells
 from placevec.geo.grids import GridCells
 from placevec.geo.sphere import LonLat
 from placevec.nn.position import Harmonics
 from placevec.nn.siren import SirenConfig
+from placevec.nn.text import TextConfig
 from placevec.nn.vision import SmallCNNConfig
 from placevec.provenance import Space
 from placevec.sources.base import ArraySource
@@ -40,6 +42,7 @@ def batch(n: int = 9) -> dict[str, np.ndarray]:
         "image": rng.integers(0, 255, (n, 3, 16, 16), dtype=np.uint8),
         "lonlat": np.column_stack([rng.uniform(-180, 180, n), rng.uniform(-90, 90, n)]),
         "vector": rng.standard_normal((n, 6)).astype(np.float32),
+        "text": np.array(["", "Ünïcode", *(f"a village of {i} houses by the river" for i in range(n - 2))]),
     }
 
 
@@ -51,6 +54,10 @@ def location() -> LocationEncoder:
 def image() -> ImageEncoder:
     config = ImageConfig(net=SmallCNNConfig(width=4, stages=2, dims=8))
     return ImageEncoder.untrained(config, 1, batch(40)["image"])
+
+
+def text() -> TextEncoder:
+    return TextEncoder.untrained(TextEncoderConfig(net=TextConfig(buckets=500, width=8, capacity=16), dims=8), 1)
 
 
 def huggingface(folder: Path) -> HfImageEncoder:
@@ -66,11 +73,12 @@ def precomputed() -> PrecomputedEncoder:
     return PrecomputedEncoder(card, np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32))
 
 
-@pytest.mark.parametrize("kind", ["location", "image", "hf", "precomputed", "pixels", "sincos"])
+@pytest.mark.parametrize("kind", ["location", "image", "text", "hf", "precomputed", "pixels", "sincos"])
 def test_encoders(kind: str, tmp_path: Path) -> None:
     encoder = {
         "location": location,
         "image": image,
+        "text": text,
         "hf": lambda: huggingface(tmp_path / "dino"),
         "precomputed": precomputed,
         "pixels": PixelFeatures,

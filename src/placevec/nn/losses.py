@@ -32,7 +32,14 @@ class Temperature(nn.Module):
         return self.log_scale.exp()
 
 
-def symmetric_infonce(a: Tensor, b: Tensor, scale: Tensor | float, positives: Tensor | None = None) -> Tensor:
+def symmetric_infonce(
+    a: Tensor,
+    b: Tensor,
+    scale: Tensor | float,
+    positives: Tensor | None = None,
+    negatives: Tensor | None = None,
+    excluded: Tensor | None = None,
+) -> Tensor:
     """The symmetric InfoNCE loss of two towers.
 
     With s_ij = scale · cos(a_i, b_j) and P(i) the positives of row i (only i itself where `positives` is None)::
@@ -41,25 +48,41 @@ def symmetric_infonce(a: Tensor, b: Tensor, scale: Tensor | float, positives: Te
         loss = (L(s) + L(sᵀ)) / 2
 
     (van den Oord et al. 2018 eq. 4; the symmetric form of CLIP, Radford et al. 2021 figure 3; several positives as in
-    SupCon, Khosla et al. 2020 eq. 2.)
+    SupCon, Khosla et al. 2020 eq. 2.) Further vectors of the first tower, such as those of a queue, add the terms
+    exp(scale · cos(b_i, negative)) to the sums of L(sᵀ), as in GeoCLIP (Vivanco Cepeda et al. 2023, section 3.3).
 
     Args:
         a: (n, d) vectors of any length.
         b: (n, d) vectors of any length; row i belongs to row i of `a`.
         scale: 1/temperature.
         positives: (n, n) bool, True where a_i and b_j belong together; the diagonal counts always.
+        negatives: (q, d) further vectors of the tower of `a`, with which no row of `b` belongs together.
+        excluded: (n, q) bool, True where one of those is no negative of b_i after all, and is left out.
     """
-    logits = scale * (F.normalize(a, dim=1) @ F.normalize(b, dim=1).T)
-    if positives is None:
-        own = torch.arange(len(logits), device=logits.device)
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    mask = positives | torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    return (_multi_positive(logits, mask) + _multi_positive(logits.T, mask.T)) / 2
+    own = F.normalize(a, dim=1)
+    others = F.normalize(b, dim=1)
+    mask = None
+    if positives is not None:
+        mask = positives | torch.eye(len(a), dtype=torch.bool, device=a.device)
+    # Two products instead of one and its transpose: reading a matrix against its rows takes longer than making it.
+    there = (scale * own) @ others.T
+    back = (scale * others) @ own.T
+    if negatives is not None:
+        further = (scale * others) @ F.normalize(negatives, dim=1).T
+        if excluded is not None:
+            further = further.masked_fill(excluded, -torch.inf)
+        back = torch.cat([back, further], dim=1)
+    return (_one_way(there, mask) + _one_way(back, None if mask is None else mask.T)) / 2
 
 
-def _multi_positive(logits: Tensor, mask: Tensor) -> Tensor:
-    picked = torch.where(mask, logits.log_softmax(dim=1), torch.zeros((), device=logits.device))
-    return -(picked.sum(dim=1) / mask.sum(dim=1)).mean()
+def _one_way(logits: Tensor, mask: Tensor | None) -> Tensor:
+    """L of (n, n or more) logits; columns beyond n are negatives only."""
+    n = len(logits)
+    if mask is None:
+        return F.cross_entropy(logits, torch.arange(n, device=logits.device))
+    # The mean over the positives of log(exp s_ip / Σ) is their mean logit less the logarithm of the sum.
+    mean = (logits[:, :n] * mask).sum(dim=1) / mask.sum(dim=1)
+    return (logits.logsumexp(dim=1) - mean).mean()
 
 
 def nt_xent(a: Tensor, b: Tensor, temperature: float = 0.1) -> Tensor:

@@ -19,6 +19,7 @@ from placevec.sources.exports import (
     write_tables,
 )
 from placevec.table import EmbeddingTable, Filter, StoredTable, open_table
+from placevec.tasks.export_vectors import VECTOR_FORMS, export_grid, export_vectors
 
 _FORMS = {
     ".parquet": "parquet",
@@ -31,6 +32,10 @@ _FORMS = {
     ".stac.json": "stac",
     ".fgb": "flatgeobuf",
     ".gpkg": "geopackage",
+    ".npy": "npy",
+    ".safetensors": "safetensors",
+    ".pt": "torch",
+    ".pth": "torch",
 }
 FORMS = tuple(dict.fromkeys(_FORMS.values()))
 
@@ -48,9 +53,10 @@ def export_table(
     """Write a stored table to `out` in another form.
 
     Args:
-        table: a table (.parquet or .lance).
+        table: a table (.parquet or .lance); or an EmbeddingGrid (.tif), which goes to npy alone.
         out: where to write; its ending says the form, where `form` does not.
-        form: parquet, lance, csv, geojson, stac, flatgeobuf or geopackage.
+        form: parquet, lance, csv, geojson, stac, flatgeobuf or geopackage; or npy, safetensors or torch, which hold
+            vectors, ids and coordinates and nothing else (see `tasks.export_vectors`).
         geometry: as "stored", as a "point" each, or as the outline of its H3 "cell".
         vectors: whether vectors are written; by default in CSV, and not in GeoJSON, FlatGeobuf and GeoPackage. Parquet
             and Lance always hold them.
@@ -58,19 +64,26 @@ def export_table(
         columns: which attributes; all by default. Ids and geometries always are.
 
     Returns:
-        path, form, rows and bytes; for Parquet and Lance the fingerprint as well.
+        path, form, rows and bytes; for Parquet and Lance the fingerprint as well. The rows of a grid are its pixels.
 
     Raises:
-        UsageError: an unknown form, cells asked of a table without `h3`, or `out` is the table itself.
+        UsageError: an unknown form, cells asked of a table without `h3`, attributes asked of a form without any, or
+            `out` is the table itself.
     """
     used = form or form_of(out)
     if used not in FORMS:
         raise UsageError(f"there is no form {used!r}; choose one of {', '.join(FORMS)}")
     if geometry not in GEOMETRIES:
         raise UsageError(f"there is no geometry {geometry!r}; choose one of {', '.join(GEOMETRIES)}")
-    stored = open_table(table)
     if Path(out).resolve() == Path(table).resolve():
         raise UsageError(f"{out} is the table itself: export to another name")
+    if used in VECTOR_FORMS and (vectors is False or geometry != "stored" or columns is not None):
+        raise UsageError(f"{used} holds vectors, ids and points and nothing else: leave out the options, or choose csv")
+    if str(table).lower().endswith((".tif", ".tiff")):
+        if used != "npy" or filter is not None:
+            raise UsageError(f"{table} is a grid: it goes to .npy as a whole; make a table of it by `embed --table`")
+        return {"path": str(out), "form": used, "rows": export_grid(table, out), "bytes": _size(Path(out))}
+    stored = open_table(table)
     if vectors is False and used in ("parquet", "lance"):
         raise UsageError(f"a table in {used} holds vectors: for places alone choose csv or geojson")
     _check_columns(stored, columns, geometry)
@@ -86,6 +99,8 @@ def export_table(
             raise UsageError(f"{out}: the name of a Lance dataset ends in .lance")
         summary["rows"] = write_tables(batches, out, stored.meta)
         summary["fingerprint"] = open_table(out).fingerprint()
+    elif used in VECTOR_FORMS:
+        summary["rows"] = export_vectors(stored, out, used, filter)
     elif used == "csv":
         summary["rows"] = write_csv(batches, out, vectors=vectors is not False)
     elif used == "geojson":

@@ -1,7 +1,8 @@
-"""``placevec import``: foreign tables to one table of ours, written whole or not at all."""
+"""``placevec import``: foreign tables to one table of ours, checkpoints of others to models, whole or not at all."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from placevec.encoders.importers import importer
 from placevec.errors import UsageError
+from placevec.registry import need
 from placevec.sources.tables import Imported, read_foreign
 from placevec.table.io import open_table, write_table
 from placevec.table.skipped import write_skipped
@@ -18,6 +21,7 @@ from placevec.table.skipped import write_skipped
 SORT_BYTES = 1 << 30
 
 _SUFFIXES = (".parquet", ".geoparquet", ".gpq", ".lance")
+TABLE = "table"  # what `import` brings in, unless it is told the kind of a checkpoint
 
 
 def import_tables(
@@ -77,6 +81,49 @@ def import_tables(
         "order": used,
         "files": len(imported.files),
         "notes": notes,
+    }
+
+
+def import_model(paths: Iterable[str | Path], out: str | Path, kind: str, **options: Any) -> dict[str, Any]:
+    """Bring a checkpoint of another project in as a model folder at `out`, written whole or not at all.
+
+    Args:
+        paths: the files of the checkpoint.
+        out: the model folder.
+        kind: of checkpoint, one of `encoders.importers.IMPORTERS`.
+        options: what the importer takes (`basis` of satclip); those that are None are left out.
+
+    Returns:
+        path, kind, name, space, dims, weights (how many numbers), licence, sha256 of the checkpoint, and notes.
+
+    Raises:
+        UsageError: an unknown kind, an option that it does not take, or a folder in the way that is no model.
+        CheckpointError: the checkpoint is damaged or of another architecture; nothing is written then.
+        MissingExtra: torch is not installed.
+    """
+    goal = Path(out)
+    if goal.suffix in _SUFFIXES:
+        raise UsageError(f"{out}: a checkpoint becomes a model folder, not a table: give a name such as models/{kind}")
+    if goal.exists() and not (goal / "card.json").is_file() and not (goal.is_dir() and not any(goal.iterdir())):
+        raise UsageError(f"{out} exists and is no model folder: write to another name")
+    given = {name: value for name, value in options.items() if value is not None}
+    need("torch", extra="torch", purpose="reading a checkpoint")
+    read = importer(kind)
+    odd = sorted(set(given) - set(inspect.signature(read).parameters))
+    if odd:
+        raise UsageError(f"a checkpoint of {kind} takes no --{odd[0]}: leave it out")
+    model = read([Path(path) for path in paths], **given)
+    card = model.encoder.save(goal).card
+    return {
+        "path": str(out),
+        "kind": kind,
+        "name": card.name,
+        "space": card.space.id,
+        "dims": card.space.dims,
+        "weights": sum(value.numel() for value in model.encoder.net.parameters()),
+        "licence": card.licence,
+        "sha256": card.sources[0].sha256,
+        "notes": list(model.notes),
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,18 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.errors import DataError, SchemaError, UsageError
+from placevec.errors import DataError, UsageError
 from placevec.files import remove
 from placevec.geo.sphere import LonLat
 from placevec.measure.splits import block_split, holdout
+from placevec.provenance import inherit_saw
 from placevec.registry import need
 from placevec.table import EmbeddingTable, StoredTable, open_table
 from placevec.tasks.inputs import Input
+from placevec.tasks.settings import laid_over
 
 if TYPE_CHECKING:
     from placevec.sources.base import Source
 
 Objective = Literal["image", "location"]
+Table = str | Path | StoredTable | EmbeddingTable
 Report = Callable[[int, int, Mapping[str, float]], None]
 READ_ROWS = 1024
 MEMORY_BYTES = 4 << 30
@@ -61,7 +65,7 @@ def train(
     out: str | Path,
     *,
     input: Input | None = None,
-    table: str | Path | StoredTable | EmbeddingTable | None = None,
+    table: Table | Sequence[Table] | None = None,
     config: Mapping[str, Any] | None = None,
     block: str = "h3:3",
     folds: int = 10,
@@ -75,9 +79,11 @@ def train(
     Args:
         objective: "image" learns an image encoder from the chips of `input` without any label; "location" learns a
             location encoder against the vectors of `table`, in the table's own Space where the dims agree.
-        out: the model folder; the run (checkpoints, logs) stands beside it in ``NAME.run``.
+        out: the model folder; the run (checkpoints, logs) stands beside it in ``NAME.run``, and what brings image
+            vectors and captions into a new Space in ``NAME-image`` (``NAME-image-TABLE`` for several tables) and
+            ``NAME-text``.
         input: places and chips, for "image".
-        table: vectors with coordinates, for "location".
+        table: vectors with coordinates, for "location"; one table or several, joined on their ids.
         config: settings of `train.selfsup.ImageTraining` or `train.contrastive.LocationTraining`, as JSON.
         block: blocks of the validation split.
         folds: one of so many folds of blocks is held out for validation.
@@ -127,7 +133,7 @@ def _image(
     network = {"bands": chips.shape[1], **settings.pop("net", {})}
     given = settings.pop("encoder", {})
     encoder = {**given, "net": {**network, **given.get("net", {})}}
-    training = ImageTraining.from_json(_over(ImageTraining().to_json(), {**settings, "encoder": encoder}))
+    training = ImageTraining.from_json(laid_over(ImageTraining().to_json(), {**settings, "encoder": encoder}))
     places = input.places()
     keep, val = _validation(places.lonlat(rows), places.keys[rows], *_default(rule, input.chips.ground_m))
     # Arrays in memory are sliced once; the rows left out are those within the buffer of the validation blocks.
@@ -147,7 +153,7 @@ def _image(
 
 
 def _location(
-    table: str | Path | StoredTable | EmbeddingTable,
+    given: Table | Sequence[Table],
     out: Path,
     settings: dict[str, Any],
     rule: tuple[str, int, float | None],
@@ -156,38 +162,67 @@ def _location(
     progress: Report | None,
 ) -> TrainSummary:
     from placevec.encoders.location import LocationEncoder
-    from placevec.train.contrastive import LocationTraining, train_location
+    from placevec.train.contrastive import LocationTraining, join_tables, train_location
 
-    read = table if isinstance(table, EmbeddingTable) else _open(table).read()
-    rows = np.flatnonzero(read.located)
-    if len(rows) == 0:
-        raise SchemaError("none of the rows has a geometry: a location encoder needs coordinates")
-    given = dict(settings.pop("encoder", {}))
-    given.setdefault("dims", read.dims)
-    training = LocationTraining.from_json(_over(LocationTraining().to_json(), {**settings, "encoder": given}))
-    lonlat = read.lonlat(rows)
-    ground = float((read.meta.chip_layout or {}).get("ground_m", 0.0))
-    keep, val = _validation(lonlat, read.keys[rows], *_default(rule, ground))
+    tables = _named(given)
+    encoder = dict(settings.pop("encoder", {}))
+    encoder.setdefault("dims", _dims(list(tables.values())))
+    training = LocationTraining.from_json(laid_over(LocationTraining().to_json(), {**settings, "encoder": encoder}))
+    joined = join_tables(tables, training.captions)
+    ground = max(float((table.meta.chip_layout or {}).get("ground_m", 0.0)) for table in tables.values())
+    keep, val = _validation(joined.lonlat, joined.keys, *_default(rule, ground))
+    used = joined.take(np.flatnonzero(keep))
     made = train_location(
-        lonlat[np.flatnonzero(keep)],
-        read.vectors(rows)[keep],
+        used.lonlat,
+        used.tables,
         val[keep],
         training,
         _fresh(out, restart),
-        space=read.space,
+        captions=used.captions,
         progress=progress,
         restart=restart,
-        sources=read.meta.sources,
-        saw=read.meta.saw,
-        parents=(read.fingerprint(),),
+        sources=tuple(dict.fromkeys(source for table in tables.values() for source in table.meta.sources)),
+        saw=inherit_saw(*(table.meta.saw for table in tables.values())),
+        parents=tuple(table.fingerprint() for table in tables.values()),
     )
     made.encoder.save(out)
     if untrained is not None:
-        LocationEncoder.untrained(training.encoder, training.loop.seed).save(untrained)
-    if made.encoder.space.origin != "joined":
-        # Image vectors enter the new Space through this projection only.
-        made.image.save(out.with_name(f"{out.name}-image"))
+        # With the frame that the training places gave.
+        LocationEncoder.untrained(made.encoder.config, training.loop.seed).save(untrained)
+    for name, image in made.learned.items():
+        # Image vectors enter the Space through these projections only.
+        image.save(out.with_name(f"{out.name}-image" if len(tables) == 1 else f"{out.name}-image-{name}"))
+    if made.text is not None:
+        made.text.save(out.with_name(f"{out.name}-text"))
     return _summary(out, "location", made.encoder, keep, val, made.result.metrics)
+
+
+def _named(given: Table | Sequence[Table]) -> dict[str, EmbeddingTable]:
+    """The tables by name: the stem of the file, or the tower of a table in memory; made different by a number."""
+    tables = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+    if not tables:
+        raise UsageError("a location encoder learns from vectors: give a table")
+    named: dict[str, EmbeddingTable] = {}
+    for table in tables:
+        if isinstance(table, EmbeddingTable):
+            read, name = table, table.meta.tower or "table"
+        else:
+            stored = _open(table)
+            read, name = stored.read(), Path(stored.path).stem
+        # Names become parts of file names.
+        plain = re.sub(r"[^\w-]+", "-", name).strip("-") or "table"
+        count = 1
+        while (own := plain if count == 1 else f"{plain}-{count}") in named:
+            count += 1
+        named[own] = read
+    return named
+
+
+def _dims(tables: Sequence[EmbeddingTable]) -> int:
+    """The dims of an encoder that nobody named: those of tables in one Space, or the most of any, up to 256."""
+    if all(table.space.id == tables[0].space.id for table in tables):
+        return tables[0].dims
+    return min(256, max(table.dims for table in tables))
 
 
 def read_chips(source: Source) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -208,18 +243,6 @@ def read_chips(source: Source) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if not parts:
         raise DataError("no chip could be read: do the places lie within the raster?")
     return np.concatenate(parts), np.concatenate(rows)
-
-
-def _over(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings laid over defaults, table by table: to change one setting of the loop leaves its others as they are."""
-    merged = dict(defaults)
-    for name, value in changes.items():
-        old = merged.get(name)
-        merged[name] = value
-        # Another kind of part brings its own settings.
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
-            merged[name] = _over(old, value)
-    return merged
 
 
 def _default(rule: tuple[str, int, float | None], ground_m: float) -> tuple[str, int, float]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from placevec.config import InPath, OutPath
 from placevec.errors import UsageError
@@ -68,13 +68,25 @@ class TrainOptions(_Reads):
     """Options of `train` in a recipe."""
 
     objective: Literal["image", "location"]
-    table: InPath | None = None
+    table: InPath | list[InPath] | None = None
     out: OutPath
     untrained: OutPath | None = None
     block: str = "h3:3"
     folds: int = Field(10, ge=2)
     buffer_m: float | None = None
     config: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Any] = Field(default_factory=dict)
+    rank_by: str | None = None
+
+    @field_validator("sweep")
+    @classmethod
+    def _lists(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from placevec.tasks.settings import flat_sweeps
+
+        try:
+            return dict(flat_sweeps(value))
+        except UsageError as error:  # pydantic reports a ValueError with the name of the step
+            raise ValueError(str(error)) from error
 
 
 class EmbedOptions(_Reads):
@@ -100,6 +112,8 @@ class ImportOptions(_Options):
     vector: str | None = None
     prefix: str = "dim_"
     dtype: Literal["float32", "float16", "int8"] | None = None
+    as_: str = Field("table", alias="as")
+    basis: str | None = None
 
 
 class ExportOptions(_Options):
@@ -176,19 +190,24 @@ def _train(options: TrainOptions, context: Context) -> Any:
 
     settings = dict(options.config)
     settings["loop"] = {"seed": context.seed, **settings.get("loop", {})}
-    return train(
-        options.objective,
-        context.path(options.out),
-        input=options.input(context) if options.objective == "image" else None,
-        table=None if options.table is None else context.path(options.table),
-        config=settings,
-        block=options.block,
-        folds=options.folds,
-        buffer_m=options.buffer_m,
-        untrained=None if options.untrained is None else context.path(options.untrained),
-        restart=context.restart,
-        progress=context.progress,
-    )
+    tables = [options.table] if isinstance(options.table, str) else options.table
+    words: dict[str, Any] = {
+        "input": options.input(context) if options.objective == "image" else None,
+        "table": None if tables is None else [context.path(table) for table in tables],
+        "config": settings,
+        "block": options.block,
+        "folds": options.folds,
+        "buffer_m": options.buffer_m,
+        "untrained": None if options.untrained is None else context.path(options.untrained),
+        "restart": context.restart,
+        "progress": context.progress,
+    }
+    out = context.path(options.out)
+    if options.sweep:
+        from placevec.tasks.sweep import sweep
+
+        return sweep(options.objective, out, options.sweep, rank_by=options.rank_by, note=context.note, **words)
+    return train(options.objective, out, **words)
 
 
 def _embed(options: EmbedOptions, context: Context) -> Any:
@@ -214,10 +233,13 @@ def _embed(options: EmbedOptions, context: Context) -> Any:
 
 
 def _import(options: ImportOptions, context: Context) -> Any:
-    from placevec.tasks.import_ import import_tables
+    from placevec.tasks.import_ import import_model, import_tables
 
-    words = options.model_dump(exclude={"files", "out"}, exclude_none=True)
-    return import_tables([context.path(file) for file in options.files], context.path(options.out), **words)
+    files, out = [context.path(file) for file in options.files], context.path(options.out)
+    if options.as_ != "table":
+        return import_model(files, out, options.as_, basis=options.basis)
+    words = options.model_dump(exclude={"files", "out", "as_", "basis"}, exclude_none=True)
+    return import_tables(files, out, **words)
 
 
 def _export(options: ExportOptions, context: Context) -> Any:

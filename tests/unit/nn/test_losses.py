@@ -74,6 +74,38 @@ def test_symmetric_infonce_with_several_positives() -> None:
     assert float(none) == pytest.approx(float(symmetric_infonce(torch.from_numpy(a), torch.from_numpy(b), 5.0)))
 
 
+def test_symmetric_infonce_with_further_negatives() -> None:
+    a, b = pair(seed=5)
+    rng = np.random.default_rng(6)
+    further, positives = rng.normal(size=(4, 5)), rng.random((7, 7)) < 0.2
+    excluded = rng.random((7, 4)) < 0.4
+    excluded[2] = True  # a row without any of them
+    for mine in (np.zeros((7, 7), dtype=bool), positives):
+        own = mine | np.eye(7, dtype=bool)
+        total = 0.0
+        for i in range(7):
+            below = sum(math.exp(5 * cosine(b[i], a[j])) for j in range(7))
+            below += sum(math.exp(5 * cosine(b[i], further[k])) for k in range(4) if not excluded[i, k])
+            here = [j for j in range(7) if own[j, i]]
+            total -= sum(math.log(math.exp(5 * cosine(b[i], a[j])) / below) for j in here) / len(here) / 7
+        there = 0.0
+        for i in range(7):
+            below = sum(math.exp(5 * cosine(a[i], b[j])) for j in range(7))
+            here = [j for j in range(7) if own[i, j]]
+            there -= sum(math.log(math.exp(5 * cosine(a[i], b[j])) / below) for j in here) / len(here) / 7
+        x, y, q = (torch.from_numpy(value).requires_grad_() for value in (a, b, further))
+        got = symmetric_infonce(x, y, 5.0, torch.from_numpy(mine), q, torch.from_numpy(excluded))
+        assert float(got.detach()) == pytest.approx((total + there) / 2, rel=1e-12)
+        got.backward()
+        assert all(value.grad is not None and value.grad.isfinite().all() for value in (x, y, q))
+    plain = symmetric_infonce(torch.from_numpy(a), torch.from_numpy(b), 5.0)
+    nothing = torch.ones(7, 4, dtype=torch.bool)
+    left = symmetric_infonce(
+        torch.from_numpy(a), torch.from_numpy(b), 5.0, negatives=torch.from_numpy(further), excluded=nothing
+    )
+    assert float(left) == pytest.approx(float(plain), rel=1e-12)
+
+
 @pytest.mark.parametrize("t", [0.1, 0.5, 1.0])
 def test_nt_xent(t: float) -> None:
     a, b = pair(seed=3)

@@ -24,7 +24,10 @@ def command(
     out: Out,
     to: Annotated[
         str | None,
-        typer.Option(help="parquet, lance, csv, geojson, stac, flatgeobuf, geopackage; by default from the name."),
+        typer.Option(
+            help="parquet, lance, csv, geojson, stac, flatgeobuf, geopackage, npy, safetensors, torch; by default from "
+            "the name."
+        ),
     ] = None,
     geometry: Annotated[Geometry, typer.Option(help="cell makes outlines of H3 cells.")] = Geometry.stored,
     vectors: Annotated[bool | None, typer.Option(help="Write vectors; by default in CSV, not in GeoJSON.")] = None,
@@ -35,7 +38,9 @@ def command(
     where: Where = None,
     form: Format = None,
 ) -> None:
-    """Hand a table on to other programs: GeoParquet, CSV, GeoJSON, Lance, STAC, FlatGeobuf, GeoPackage.
+    """Hand a table on to other programs: GeoParquet, CSV, GeoJSON, Lance, STAC, FlatGeobuf, GeoPackage, arrays.
+
+    The arrays npy, safetensors and torch hold vectors, ids and coordinates; a grid (.tif) goes to npy alone.
 
     Example: placevec export demo/iberia/tables/image.parquet -o image.geojson --geometry cell
     """

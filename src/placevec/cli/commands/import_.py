@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,11 @@ class Order(StrEnum):
 def command(
     files: Annotated[list[str], typer.Argument(help="Files or patterns.", show_default=False)],
     out: Out,
+    as_: Annotated[str, typer.Option("--as", help="What the files are: table, satclip, geoclip.")] = "table",
+    basis: Annotated[
+        str | None,
+        typer.Option(help="satclip, where the file does not say: analytic, closed-form, analytic-corrected."),
+    ] = None,
     crs: Annotated[str | None, typer.Option(help="Of the coordinates, such as EPSG:25830.")] = None,
     space: Annotated[str | None, typer.Option(help="Name of the Space; you vouch that it is one.")] = None,
     id: Annotated[str | None, typer.Option(help="Column of ids.")] = None,
@@ -46,32 +51,55 @@ def command(
 ) -> None:
     """Bring foreign tables in as one table: CSV with dim_0 … dim_n, GeoParquet 1.0 to 2.0, AlphaEarth rasters.
 
-    The table is written whole or not at all; what was found, dropped or mended is said on stderr.
+    With --as, bring a checkpoint of another project in as a model folder: SatCLIP's (.ckpt), GeoCLIP's (.pth). What is
+    made is written whole or not at all; what was found, dropped or mended is said on stderr.
 
     Example: placevec import 'runs/*.csv' --crs EPSG:25830 -o spain.parquet
+
+    Example: placevec import satclip-vit16-l40.ckpt --as satclip -o models/satclip
     """
     from placevec.cli.output import emit, note, progress
+    from placevec.errors import UsageError
     from placevec.geo.boxes import parse_bbox
     from placevec.geo.cells import parse_cells
-    from placevec.tasks.import_ import import_tables
+    from placevec.tasks.import_ import TABLE, import_model, import_tables
 
+    of_tables: dict[str, Any] = {
+        "crs": crs,
+        "space": space,
+        "id": id,
+        "lon": lon,
+        "lat": lat,
+        "geometry": geometry,
+        "vector": vector,
+        "dtype": None if dtype is None else dtype.value,
+        "cells": cells,
+        "bbox": bbox,
+    }
+    if as_ != TABLE:
+        others = {"prefix": prefix if prefix != "dim_" else None, "order": order if order != Order.auto else None}
+        for name, value in (of_tables | others).items():
+            if value is not None:
+                raise UsageError(f"--{name} belongs to tables, not to a checkpoint of {as_}: leave it out")
+        summary = import_model(files, out, as_, basis=basis)
+        for text in summary.pop("notes"):
+            note(text)
+        emit([summary], form)
+        return
+    if basis is not None:
+        raise UsageError("--basis belongs to a checkpoint of SatCLIP: say --as satclip too")
+    of_tables |= {
+        "cells": None if cells is None else parse_cells(cells),
+        "bbox": None if bbox is None else parse_bbox(bbox),
+    }
     with progress("import", quiet=quiet) as told:
         summary = import_tables(
             files,
             out,
             order=order.value,
             progress=lambda done, total: told(done, total, {}),
-            crs=crs,
-            space=space,
-            id=id,
-            lon=lon,
-            lat=lat,
-            geometry=geometry,
-            vector=vector,
             prefix=prefix,
-            dtype=None if dtype is None else dtype.value,
-            cells=None if cells is None else parse_cells(cells),
-            bbox=None if bbox is None else parse_bbox(bbox),
+            **of_tables,
         )
     for text in summary.pop("notes"):
         note(text)

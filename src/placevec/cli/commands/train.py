@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,9 +30,12 @@ def command(
     recipe: Annotated[Path | None, typer.Argument(help="A recipe; its steps up to the last train are run.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
     objective: Annotated[
-        Objective, typer.Option(help="image: from chips. location: against --table.")
-    ] = Objective.image,
-    table: Annotated[Path | None, typer.Option(help="Vectors with coordinates, for location.")] = None,
+        Objective | None,
+        typer.Option(help="image: from chips. location: against --table. By default what --table says."),
+    ] = None,
+    table: Annotated[
+        list[Path] | None, typer.Option(help="Vectors with coordinates, for location; repeat it for more sources.")
+    ] = None,
     on: reads.On = "cells",
     area: reads.Area = None,
     resolution: reads.Resolution = None,
@@ -48,6 +51,17 @@ def command(
     batch_size: Annotated[int | None, typer.Option(min=2, help="Rows of one step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     patience: Annotated[int | None, typer.Option(min=0, help="Stop after so many validations without gain.")] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(help="Any other setting, SETTING=VALUE, such as position.kind=local; repeatable."),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="SETTING=VALUE,VALUE,...: a run for each; repeat it for all combinations."),
+    ] = None,
+    rank_by: Annotated[
+        str | None, typer.Option(help="The validation figure that ranks a sweep: mrr, recall_at_1, loss, ...")
+    ] = None,
     block: Annotated[str, typer.Option(help="Blocks of the validation split.")] = "h3:3",
     precision: Annotated[Precision, typer.Option(help="bf16-mixed on machines that have it.")] = Precision.full,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -67,17 +81,33 @@ def command(
     """Learn a model. Killed at any moment, the same command goes on and ends with the same weights.
 
     Example: placevec train --area demo/iberia --raster dataset:blue-marble --ground 60km --pixels 16 -o models/image
+
+    Example: placevec train --table clay.parquet --config position.degrees=30 -o models/location
+
+    Example: placevec train --table clay.parquet --sweep nn.capacity=512,1024 --sweep nn.dropout=0.1,0.3 -o models/best
     """
-    from placevec.cli.output import emit, progress
+    from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
 
     if recipe is not None:
         from placevec.cli.commands.run import execute
 
+        for given, name in ((out, "--out"), (table, "--table"), (config, "--config"), (sweep, "--sweep")):
+            if given:
+                raise UsageError(
+                    f"{name} does not go with a recipe: set the option of its step by --set steps.NAME...."
+                )
         execute(recipe, area, smoke=smoke, overrides=set_, until="train", force=restart, quiet=quiet, form=form)
         return
     if out is None:
         raise UsageError("where shall the model go? give --out FOLDER, or a recipe")
+    if rank_by is not None and not sweep:
+        raise UsageError(f"--rank-by {rank_by} ranks the runs of a sweep: give --sweep SETTING=VALUE,VALUE as well")
+    kind = objective or (Objective.location if table else Objective.image)
+    if kind is Objective.image and table:
+        raise UsageError("--table is for --objective location: an image encoder learns from chips (--raster)")
+    from placevec.tasks import settings
+    from placevec.tasks.sweep import sweep as train_all
     from placevec.tasks.train import train
 
     loop = {
@@ -93,22 +123,24 @@ def command(
         "tensorboard": tensorboard,
         "seed": seed,
     }
-    config: dict[str, object] = {"loop": {name: value for name, value in loop.items() if value is not None}}
+    chosen: dict[str, Any] = {"loop": {name: value for name, value in loop.items() if value is not None}}
     if dims is not None:
-        config["encoder"] = {"net": {"dims": dims}} if objective is Objective.image else {"dims": dims}
-    given = None
-    if objective is Objective.image:
-        given = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
+        chosen["encoder"] = {"net": {"dims": dims}} if kind is Objective.image else {"dims": dims}
+    if config:
+        chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
+    inputs: dict[str, Any] = {"block": block, "untrained": untrained, "restart": restart}
+    if kind is Objective.image:
+        inputs["input"] = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
+    elif table:
+        inputs["table"] = table[0] if len(table) == 1 else table
     with progress("train", quiet=quiet) as told:
-        summary = train(
-            objective.value,
-            out,
-            input=given,
-            table=table,
-            config=config,
-            block=block,
-            untrained=untrained,
-            restart=restart,
-            progress=told,
-        )
-    emit([summary.to_record()], form)
+        if sweep:
+            values = settings.parse_sweeps(sweep)
+            say = None if quiet else note
+            ranked = train_all(
+                kind.value, out, values, config=chosen, rank_by=rank_by, progress=told, note=say, **inputs
+            )
+            records = ranked.records()
+        else:
+            records = [train(kind.value, out, config=chosen, progress=told, **inputs).to_record()]
+    emit(records, form)
