@@ -79,6 +79,24 @@ class Step(BaseModel):
     options: dict[str, Any] = Field(default_factory=dict)
 
 
+class AreaOptions(BaseModel):
+    """The study area that a recipe makes where none is given: `[recipe.area]`.
+
+    Attributes:
+        country: a country of Natural Earth, or several joined by ``+``; or give one of
+        bbox: "west,south,east,north" in degrees, or
+        boundary: a GeoJSON file with a polygon, beside the recipe, or dataset:NAME.
+        resolution: H3 resolution of its cells.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    country: str | None = None
+    bbox: str | None = None
+    boundary: str | None = None
+    resolution: int = Field(6, ge=0, le=15)
+
+
 class Recipe(BaseModel):
     """A recipe whose structure is right; the options of its steps are checked by `check_options`.
 
@@ -89,6 +107,7 @@ class Recipe(BaseModel):
         vars: the variables.
         steps: the steps, in order, with all variables filled in.
         smoke: whether the smoke overlay was laid over it.
+        area: the study area that is made where none is given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +118,7 @@ class Recipe(BaseModel):
     vars: dict[str, Scalar] = Field(default_factory=dict)
     steps: tuple[Step, ...] = ()
     smoke: bool = False
+    area: AreaOptions | None = None
 
     def step(self, name: str) -> Step:
         """The step called `name`; RecipeError, with the nearest that exists, if there is none."""
@@ -109,7 +129,9 @@ class Recipe(BaseModel):
 
     def to_toml(self) -> str:
         """The recipe as it is run: variables filled in, overlay and overrides laid over."""
-        head = {"name": self.name, "description": self.description, "seed": self.seed}
+        head: dict[str, Any] = {"name": self.name, "description": self.description, "seed": self.seed}
+        if self.area is not None:
+            head["area"] = self.area.model_dump(exclude_none=True)
         steps = [{"do": step.do, "name": step.name, **_escaped(step.options)} for step in self.steps]
         return dump_toml({"recipe": head, "step": steps})
 
@@ -118,6 +140,7 @@ class _Head(BaseModel):
     name: str = ""
     description: str = ""
     seed: int = 0
+    area: dict[str, Any] | None = None
 
 
 def load_recipe(path: str | Path, smoke: bool = False, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -181,8 +204,20 @@ def parse_recipe(
         )
         for label, step in steps.items()
     )
+    area = None
+    if head.area is not None:
+        where = "[recipe.area]"
+        area = check_options(
+            {key: _fill(value, variables, where) for key, value in head.area.items()}, AreaOptions, where
+        )
     return Recipe(
-        name=head.name or name, description=head.description, seed=seed, vars=variables, steps=filled, smoke=smoke
+        name=head.name or name,
+        description=head.description,
+        seed=seed,
+        vars=variables,
+        steps=filled,
+        smoke=smoke,
+        area=area,
     )
 
 

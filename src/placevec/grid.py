@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import Transformer
 
 from placevec.errors import CrsError, FormatError, SchemaError, UsageError
 from placevec.files import whole
@@ -32,6 +33,7 @@ from placevec.table.places import Places
 
 TAG = "PLACEVEC_EMB"
 BLOCK = 256
+CACHE_BYTES = 2**27  # of GDAL; its own choice, a share of the machine's memory, would hold the whole grid
 _SHORT = 1e-6  # a mean vector shorter than this has no direction
 _EXTRA = {"extra": "raster", "purpose": "reading and writing an EmbeddingGrid"}
 
@@ -53,12 +55,24 @@ class Window:
     columns: NDArray[np.int64]
 
 
+class Tile(NamedTuple):
+    """A rectangle of pixels, whole, that is read in one go."""
+
+    row: int  # the first
+    column: int  # the first
+    height: int
+    width: int
+
+
 class EmbeddingGrid:
     """A raster of vectors in a file, of which only the blocks asked for are read.
 
     Attributes:
         path: the file.
         meta: Space, codec and provenance, as in a table.
+        crs: the coordinate reference system of the pixels, as rasterio gives it.
+        shape: (rows, columns).
+        transform: the affine transformation from (column, row) to coordinates of `crs`.
         renormalize: whether means of vectors are brought back to length 1.
     """
 
@@ -76,7 +90,8 @@ class EmbeddingGrid:
             self.crs: Any = raster.crs
             self.shape = (int(raster.height), int(raster.width))
             self._nodata = raster.nodata
-            self._transform = raster.transform
+            self.transform = raster.transform
+            self._blocks = raster.block_shapes[0]
         self.renormalize = self.meta.normalized
 
     @property
@@ -119,6 +134,44 @@ class EmbeddingGrid:
             np.concatenate([part.columns for part in parts]),
         )
 
+    def tiles(self) -> list[Tile]:
+        """The grid cut into rectangles along the blocks of the file, north to south, each of moderate size."""
+        # A file in strips is cut all the same: memory must not grow with its width.
+        high, wide = (side if BLOCK // 2 <= side <= 2 * BLOCK else BLOCK for side in self._blocks)
+        height, width = self.shape
+        return [
+            Tile(row, column, min(high, height - row), min(wide, width - column))
+            for row in range(0, height, high)
+            for column in range(0, width, wide)
+        ]
+
+    def read(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, NDArray[np.float32], NDArray[np.bool_]]]:
+        """Each tile with the vectors (n, d) of its pixels that hold a value, in rows, and the mask (height, width)."""
+        rasterio = need("rasterio", **_EXTRA)
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), self._open() as raster:
+            for tile in tiles:
+                block = rasterio.windows.Window(tile.column, tile.row, tile.width, tile.height)
+                yield tile, *self._values(raster.read(window=block))
+
+    def centres(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> LonLat:
+        """The centres of the pixels in these rows (n,) and columns (n,)."""
+        return to_lonlat(*map_affine(self.transform, columns + 0.5, rows + 0.5), self.crs.to_wkt())
+
+    def locate(self, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column of the pixel that holds each point (n,), given in degrees; -1 for both outside the grid."""
+        height, width = self.shape
+        wkt = self.crs.to_wkt()
+        x, y = Transformer.from_crs(LONLAT, wkt, always_xy=True).transform(lon, lat)
+        if self.crs.is_geographic:
+            # A grid may run past the antimeridian: 175 to 185 degrees is one piece.
+            west = min(self.transform.c, self.transform.c + width * self.transform.a)
+            x = (np.asarray(x) - west) % 360.0 + west
+        # Far from a projection's region there are no coordinates (infinity), and no pixel.
+        with np.errstate(invalid="ignore"):
+            column, row = (np.floor(part) for part in map_affine(~self.transform, np.asarray(x), np.asarray(y)))
+            here = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        return np.where(here, row, -1).astype(np.int64), np.where(here, column, -1).astype(np.int64)
+
     def aggregate(self, cells: Cells, bbox: Box | None = None, *, dtype: str = "float32") -> EmbeddingTable:
         """The mean vector of the pixels in each cell, as a table; of length 1 again where the grid's vectors are.
 
@@ -149,18 +202,20 @@ class EmbeddingGrid:
             raise FormatError(f"{self.path}: the raster cannot be read: {str(error).splitlines()[0]}") from error
 
     def _read(self, raster: Any, block: Any) -> Window:
-        stored = raster.read(window=block)
+        vectors, valid = self._values(raster.read(window=block))
+        row, column = np.nonzero(valid)
+        rows, columns = row + block.row_off, column + block.col_off
+        return Window(vectors, self.centres(rows, columns), rows, columns)
+
+    def _values(self, stored: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         valid = np.ones(stored.shape[1:], dtype=bool)
         if self._nodata is not None:
-            missing = np.isnan(stored) if math.isnan(self._nodata) else stored == self._nodata
-            valid &= ~missing.any(axis=0)
-        row, column = np.nonzero(valid)
-        vectors = decode(stored[:, row, column].T.copy(), self.meta.codec)
+            for band in stored:
+                valid &= ~np.isnan(band) if math.isnan(self._nodata) else band != self._nodata
+        vectors = decode(np.moveaxis(stored, 0, -1)[valid], self.meta.codec)
         if self.renormalize:
             vectors /= np.maximum(norms(vectors)[:, None], np.float32(1e-12))
-        rows, columns = row + block.row_off, column + block.col_off
-        x, y = map_affine(raster.transform, columns + 0.5, rows + 0.5)
-        return Window(vectors, to_lonlat(x, y, raster.crs.to_wkt()), rows, columns)
+        return vectors, valid
 
 
 class CellMeans:

@@ -19,10 +19,12 @@ from placevec.errors import MissingExtra, UsageError
 _BUILT_IN: dict[str, dict[str, str]] = {
     "index": {
         "exact": "placevec.index.exact:ExactIndex",
+        "faiss": "placevec.index.faiss:FaissIndex",
     },
     "encoder": {
         "location": "placevec.encoders.location:LocationEncoder",
         "image": "placevec.encoders.image:ImageEncoder",
+        "text": "placevec.encoders.text:TextEncoder",
         "hf": "placevec.encoders.hf:HfImageEncoder",
         "precomputed": "placevec.encoders.precomputed:PrecomputedEncoder",
     },

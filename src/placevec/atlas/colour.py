@@ -1,8 +1,8 @@
 """Vectors to colours: the first three principal components as red, green and blue, on one basis for many tables.
 
 Two maps can be compared only if equal vectors have equal colours on both, so a basis is fitted once, jointly, over
-all tables that are to be shown, and kept (`to_json`). Vectors of two Spaces never share one. To keep colours similar
-from one model to the next, `align_basis` turns the new basis towards the old by the places that both have seen.
+all tables that are to be shown, and kept (`to_json`). Vectors of two Spaces never share one; `align` keeps colours
+similar from one model to the next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -27,19 +26,78 @@ SPECTRUM = 64  # leading explained-variance ratios that a basis remembers for `v
 
 
 @dataclass(frozen=True)
+class Anchors:
+    """Some places that a basis was fitted on, with their scores, by which a basis of another model is turned to it.
+
+    Attributes:
+        ids: (n,) of rows; empty strings for pixels.
+        lon: (n,) degrees; NaN for a place without coordinates.
+        lat: (n,) degrees.
+        scores: (n, 3) on the basis.
+    """
+
+    ids: tuple[str, ...]
+    lon: NDArray[np.float64]
+    lat: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; numbers are rounded to what colours need."""
+        return {
+            "ids": list(self.ids),
+            "lon": [None if np.isnan(value) else round(float(value), 6) for value in self.lon],
+            "lat": [None if np.isnan(value) else round(float(value), 6) for value in self.lat],
+            "scores": [[float(f"{value:.6g}") for value in row] for row in self.scores],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Anchors:
+        """Read what `to_json` wrote; ValueError, TypeError or KeyError if it is not that."""
+        lon, lat = (np.array(value[name], dtype=np.float64) for name in ("lon", "lat"))
+        scores = np.array(value["scores"], dtype=np.float64).reshape(-1, CHANNELS)
+        ids = tuple(str(one) for one in value["ids"])
+        if not len(ids) == len(lon) == len(lat) == len(scores):
+            raise ValueError("its anchors differ in number")
+        return cls(ids, lon, lat, scores)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an aligned basis gives the colours of the old one.
+
+    Attributes:
+        name: what the colours were aligned to, for people.
+        places: how many places both models know.
+        share: mean over the channels of the squared correlation of new and old scores, 0..1.
+        bound: the same for the best linear function of the new scores, which no turn of them exceeds.
+    """
+
+    name: str
+    places: int
+    share: float
+    bound: float
+
+
+@dataclass(frozen=True)
 class ColourBasis:
     """A map from vectors of one Space to red, green and blue.
 
     Attributes:
         space: id of the Space whose vectors it takes.
         mean: (d,) float64, the mean of the vectors it was fitted on.
-        components: (3, d) float64, orthonormal; zero rows where the vectors have fewer than three directions.
+        components: (3, d) float64, orthonormal unless turned by `align`; zero rows where the vectors have fewer than
+            three directions.
         explained: (3,) share of the variance that each channel shows, 0..1.
         low: (3,) scores that become 0.
         high: (3,) scores that become 255.
         spectrum: leading shares of variance, descending, for as many components as were kept.
         rows: number of vectors it was fitted on.
         clip: the percentiles that `low` and `high` are.
+        anchors: some of the places that it was fitted on, or None.
+        agreement: how far it was brought to agree with an older basis, or None if its channels are components.
     """
 
     space: str
@@ -51,6 +109,8 @@ class ColourBasis:
     spectrum: NDArray[np.float64]
     rows: int
     clip: tuple[float, float]
+    anchors: Anchors | None = None
+    agreement: Agreement | None = None
 
     def scores(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
         """Principal component scores (n, 3) of `vectors` (n, d).
@@ -85,9 +145,12 @@ class ColourBasis:
     def to_json(self) -> str:
         """The basis as one JSON object; `from_json` gives back exactly the same numbers."""
         fields = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in asdict(replace(self, anchors=None)).items()
+            if value is not None
         }
-        return json.dumps({"colour_basis": 1} | fields)
+        anchors = {} if self.anchors is None else {"anchors": self.anchors.to_json()}
+        return json.dumps({"colour_basis": 1} | fields | anchors)
 
     @classmethod
     def from_json(cls, text: str) -> ColourBasis:
@@ -98,6 +161,10 @@ class ColourBasis:
                 raise FormatError("colour basis of an unknown version; write it again with this placevec")
             arrays = {name: np.array(fields.pop(name), dtype=np.float64) for name in _ARRAYS}
             low, high = fields.pop("clip")
+            if "anchors" in fields:
+                fields["anchors"] = Anchors.from_json(fields["anchors"])
+            if "agreement" in fields:
+                fields["agreement"] = Agreement(**fields["agreement"])
             basis = cls(**(fields | arrays), clip=(float(low), float(high)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FormatError(f"not a colour basis ({error}); fit and save it again") from None
@@ -191,57 +258,7 @@ def fit_basis(
         rows=moments.rows,
         clip=(float(clip[0]), float(clip[1])),
     )
-    return _stretched(basis, basis.scores(kept.rows))
-
-
-def align_basis(
-    basis: ColourBasis,
-    vectors: NDArray[Any],
-    reference: ColourBasis,
-    reference_vectors: NDArray[Any],
-    *,
-    method: Literal["match", "rotate"] = "match",
-) -> ColourBasis:
-    """Turn `basis` so that it colours the same places as `reference` does, as nearly as it can.
-
-    The two may be of different Spaces and dimensions: only the colours of places that both know are compared.
-
-    Args:
-        basis: the new basis.
-        vectors: (n, d) vectors of some places in the new Space.
-        reference: the basis whose colours are known to the reader.
-        reference_vectors: (n, e) vectors of the same places, in the same order, in the reference's Space.
-        method: "match" permutes and flips the components, so that they stay principal components; "rotate" is the
-            orthogonal Procrustes solution within the three (Schoenemann 1966), whose channels then mix components;
-            its stretch is fitted on `vectors`.
-
-    Raises:
-        UsageError: the two sets of vectors differ in length, or fewer than three places are given.
-    """
-    if len(vectors) != len(reference_vectors) or len(vectors) < CHANNELS:
-        raise UsageError(
-            f"aligning colours needs the same places in both models, at least {CHANNELS}: "
-            f"got {len(vectors)} and {len(reference_vectors)} vectors"
-        )
-    new, old = _standard(basis.scores(vectors)), _standard(reference.scores(reference_vectors))
-    agreement = new.T @ old / len(new)  # correlation of new component i with old channel j
-    if method == "match":
-        order = max(permutations(range(CHANNELS)), key=lambda p: sum(abs(agreement[p[j], j]) for j in range(CHANNELS)))
-        turn = np.zeros((CHANNELS, CHANNELS))
-        for channel, component in enumerate(order):
-            turn[channel, component] = -1.0 if agreement[component, channel] < 0 else 1.0
-        ends = np.stack([basis.low[list(order)], basis.high[list(order)]]) * turn.sum(axis=1)
-        return replace(
-            basis,
-            components=turn @ basis.components,
-            explained=basis.explained[list(order)],
-            low=ends.min(axis=0),
-            high=ends.max(axis=0),
-        )
-    left, _, right = np.linalg.svd(agreement)
-    turn = (left @ right).T
-    turned = replace(basis, components=turn @ basis.components, explained=turn**2 @ basis.explained)
-    return _stretched(turned, turned.scores(vectors))
+    return stretched(basis, basis.scores(kept.rows))
 
 
 def _one_space(spaces: Sequence[str]) -> str:
@@ -255,15 +272,10 @@ def _one_space(spaces: Sequence[str]) -> str:
     return distinct[0]
 
 
-def _stretched(basis: ColourBasis, scores: NDArray[np.float64]) -> ColourBasis:
+def stretched(basis: ColourBasis, scores: NDArray[np.float64]) -> ColourBasis:
+    """The basis with the ends of its channels at its percentiles of these scores (n, 3)."""
     low, high = np.percentile(scores, basis.clip, axis=0)
     return replace(basis, low=low, high=high)
-
-
-def _standard(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    spread = scores.std(axis=0)
-    result: NDArray[np.float64] = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return result
 
 
 class _Moments:

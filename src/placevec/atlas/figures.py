@@ -249,13 +249,22 @@ def _label(
     *,
     vertical: bool,
 ) -> None:
-    """Write `text` where the line crosses the map's edge: `across` is its distance to that edge, `along` runs on it."""
+    """Write `text` where the line crosses the map's edge: `across` is its distance to that edge, `along` runs on it.
+
+    A line that ends before the edge, as all do on a map of the Earth, has it at its end.
+    """
     with np.errstate(invalid="ignore"):
         crossing = np.flatnonzero((across[:-1] - edge) * (across[1:] - edge) <= 0)
+    seen = np.flatnonzero(np.isfinite(across) & np.isfinite(along))
+    spots: list[tuple[float, float]] = []
     for index in crossing[:1]:
         span = across[index + 1] - across[index]
         share = (edge - across[index]) / span if span else 0.0
-        at = float(along[index] + share * (along[index + 1] - along[index]))
+        spots.append((edge, float(along[index] + share * (along[index + 1] - along[index]))))
+    if not len(crossing) and len(seen) and (across[seen] > edge).all():
+        end = seen[across[seen].argmin()]
+        spots.append((float(across[end]), float(along[end])))
+    for edge, at in spots:
         room = 0.015 * (limits[1] - limits[0])
         if not limits[0] + room <= at <= limits[1] - room:
             continue

@@ -31,7 +31,9 @@ def height(legend: Legend) -> float:
         return 0.5 + 0.21 * (len(legend.names) + bool(legend.rest))
     if isinstance(legend, BinLegend):
         return 1.3 + 0.24 * len(legend.shares)
-    return 3.4 if isinstance(legend, PcaLegend) else 1.9
+    if isinstance(legend, PcaLegend):
+        return 3.4 if legend.agreement is None else 4.2
+    return 1.9 + (0.16 if legend.scale == "log" else 0) + 0.17 * (len(legend.mark) // 24)
 
 
 def _pca(pen: Pen, legend: PcaLegend) -> None:
@@ -45,12 +47,14 @@ def _pca(pen: Pen, legend: PcaLegend) -> None:
     pen.skip(0.1)
     pen.line("Variance shown by each channel", size=SMALL, color=GREY)
     pen.skip(0.03)
+    # Turned towards another basis, a channel is near that one's component and a mixture of several of its own.
+    sign = "= PC" if legend.agreement is None else "≈ old PC" if legend.scheme == "rgb" else "≈ old"
     for channel, share in enumerate(legend.explained):
         ends = np.full((64, 3), 0.0 if legend.scheme == "rgb" else 0.5)
         ends[:, channel] = np.linspace(0, 1, 64)
         table = channels_to_colours(ends, legend.scheme)
-        pen.ramp(0, 0.5, 0.13, table)
-        pen.text(0.58, f"{CHANNEL_NAMES[legend.scheme][channel]} = PC {channel + 1}", dy=-0.01)
+        pen.ramp(0, 0.42, 0.13, table)
+        pen.text(0.5, f"{CHANNEL_NAMES[legend.scheme][channel]} {sign} {channel + 1}", dy=-0.01)
         pen.text(pen.width, ink.percent(share), dy=-0.01, ha="right", weight="bold")
         pen.skip(0.2)
     pen.skip(0.03)
@@ -62,12 +66,18 @@ def _pca(pen: Pen, legend: PcaLegend) -> None:
     pen.skip(0.15)
     pen.line(f"{ink.percent(sum(legend.explained))} shown, {ink.percent(left_out)} not", size=SMALL, color=GREY)
     low, high = (f"{end:g}" for end in legend.clip)
-    pen.line(
-        f"One basis, fitted on {ink.count(legend.rows)} vectors; each channel stretched from "
-        f"percentile {low} to {high}.",
-        size=SMALL,
-        color=GREY,
-    )
+    stretch = f"stretched from percentile {low} to {high}" if legend.agreement is None else "stretched as before"
+    pen.line(f"One basis, fitted on {ink.count(legend.rows)} vectors; each channel {stretch}.", size=SMALL, color=GREY)
+    if legend.agreement is not None:
+        one = legend.agreement
+        pen.skip(0.06)
+        pen.line(f"Colours agree {ink.percent(one.share)} with “{one.name}”", size=SMALL, weight="bold")
+        pen.line(
+            f"variance of its scores, at {ink.count(one.places)} places of both; no turn of the axes exceeds "
+            f"{ink.percent(one.bound)}.",
+            size=SMALL,
+            color=GREY,
+        )
 
 
 def _triangle(pen: Pen, side: float) -> None:
@@ -173,12 +183,19 @@ def _ramp(pen: Pen, legend: RampLegend) -> None:
         pen.axes.plot([x, x], [pen.y, pen.y + 0.05], color=GREY, linewidth=0.6, clip_on=False)
         sign = "≤ " if share == 0 and legend.below else "≥ " if share == 1 and legend.above else ""
         align = {0.0: "left", 0.5: "center", 1.0: "right"}[share]
-        pen.text(x, sign + ink.number(legend.low + share * (legend.high - legend.low)), dy=0.07, ha=align)
+        value = legend.low + share * (legend.high - legend.low)
+        if legend.scale == "log":
+            value = legend.low ** (1 - share) * legend.high**share
+        pen.text(x, sign + ink.number(value), dy=0.07, ha=align)
     pen.skip(0.32)
+    if legend.scale == "log":
+        pen.line("logarithmic scale", size=SMALL, color=GREY)
+        pen.skip(0.06)
     if legend.mark:
         pen.axes.plot([0.1], [pen.y + 0.07], **marker())
-        pen.text(0.28, legend.mark)
-        pen.skip(0.22)
+        # A distance is not parted from its unit at the end of a line.
+        pen.line(legend.mark.replace(" km ", "\u00a0km ").replace(" m ", "\u00a0m "), x=0.28)
+        pen.skip(0.06)
     _missing(pen, legend.missing)
 
 

@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placevec.atlas import palettes
-from placevec.atlas.colour import ColourBasis, Scheme
+from placevec.atlas.colour import Agreement, ColourBasis, Scheme
 from placevec.errors import SchemaError, UsageError
 
 Colours = NDArray[np.uint8]
+Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True)
 class PcaLegend:
-    """The three channels as components: the share of variance of each, and of how many vectors."""
+    """The three channels as components: the share of variance of each, of how many vectors, agreeing with what."""
 
     explained: tuple[float, float, float]
     rows: int
     clip: tuple[float, float]
     scheme: Scheme = "rgb"
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,10 @@ class BinLegend:
 
 @dataclass(frozen=True)
 class RampLegend:
-    """Values from `low` to `high` on a ramp; `below` and `above` say that some lie beyond; `mark` names a symbol."""
+    """Values from `low` to `high` on a ramp; `below` and `above` say that some lie beyond; `mark` names a symbol.
+
+    On a scale of "log" equal steps of colour are equal ratios.
+    """
 
     title: str
     units: str
@@ -71,6 +76,7 @@ class RampLegend:
     above: bool = False
     mark: str = ""
     missing: int = 0
+    scale: Scale = "linear"
 
 
 Legend = PcaLegend | ClassLegend | BinLegend | RampLegend
@@ -83,9 +89,13 @@ def pca_colours(
 
     Raises SpaceMismatch if `space` is another than the basis's.
     """
+    return basis.apply(vectors, space=space, scheme=scheme), pca_legend(basis, scheme)
+
+
+def pca_legend(basis: ColourBasis, scheme: Scheme = "rgb") -> PcaLegend:
+    """The legend of a basis."""
     first, second, third = (float(share) for share in basis.explained)
-    legend = PcaLegend((first, second, third), basis.rows, basis.clip, scheme)
-    return basis.apply(vectors, space=space, scheme=scheme), legend
+    return PcaLegend((first, second, third), basis.rows, basis.clip, scheme, basis.agreement)
 
 
 def class_colours(
@@ -176,17 +186,28 @@ def ramp_colours(
     mark: str = "",
     clip: tuple[float, float] = (2.0, 98.0),
     table: Colours = palettes.VIRIDIS,
+    scale: Scale = "linear",
 ) -> tuple[Colours, RampLegend]:
     """Colours of values (n,) between two percentiles of them, dark to bright: similarities, elevations, counts.
 
-    `mark` is what the symbol on the map means, for example "query". Raises SchemaError if no value is finite.
+    `mark` is what the symbol on the map means, for example "query". On a scale of "log" the percentiles are those of
+    the positive values, and zero and less take the colour of the low end.
+
+    Raises:
+        SchemaError: no value is finite.
+        UsageError: the scale is "log" and no value is positive.
     """
     number = np.asarray(values, dtype=np.float64)
     good = np.isfinite(number)
     if not good.any():
         raise SchemaError("no finite value to colour; check the column")
-    low, high = (float(end) for end in np.percentile(number[good], clip))
-    return palettes.sequential(np.where(good, number, np.nan), low, high, table), RampLegend(
+    scaled = number[good]
+    if scale == "log":
+        scaled = scaled[scaled > 0]
+        if not len(scaled):
+            raise UsageError(f"{title}: no value is above 0, which a logarithmic scale needs; use --scale linear")
+    low, high = (float(end) for end in np.percentile(scaled, clip))
+    legend = RampLegend(
         title=title,
         units=units,
         low=low,
@@ -196,4 +217,19 @@ def ramp_colours(
         above=bool((number[good] > high).any()),
         mark=mark,
         missing=int((~good).sum()),
+        scale=scale,
     )
+    if scale == "log":
+        known = np.log(np.maximum(number, low), where=good, out=np.full(number.shape, np.nan))
+        return palettes.sequential(known, float(np.log(low)), float(np.log(high)), table), legend
+    return palettes.sequential(np.where(good, number, np.nan), low, high, table), legend
+
+
+def skewed(values: NDArray[Any]) -> bool:
+    """Whether a linear scale would crowd the values (n,) into one end: three quarters in the lowest fifth of it."""
+    number = np.asarray(values, dtype=np.float64)
+    number = number[np.isfinite(number)]
+    if not len(number) or number.min() < 0:
+        return False
+    low, most, high = np.percentile(number, (2, 75, 98))
+    return bool(high > low and most - low < 0.2 * (high - low))

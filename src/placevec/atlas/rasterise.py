@@ -102,7 +102,7 @@ def rows_of_cells(cells: Cells, ids: NDArray[np.uint64], frame: Frame) -> RowMap
     out = np.full((frame.height, frame.width), -1, dtype=np.int64)
     if not len(wanted):
         return RowMap(out, frame)
-    for block, here, where in _blocks(frame):
+    for block, here, where in pixel_blocks(frame):
         found = np.asarray(cells.assign(where), dtype=np.uint64)
         at = np.minimum(np.searchsorted(ranked, found), len(ranked) - 1)
         out[block][here] = np.where(ranked[at] == found, order[at], -1)
@@ -121,7 +121,7 @@ def rows_of_points(points: LonLat, frame: Frame, reach_m: float) -> RowMap:
         return RowMap(out, frame)
     tree = cKDTree(points.unit())
     chord = 2 * np.sin(min(reach_m / EARTH_RADIUS_M, np.pi) / 2)
-    for block, here, where in _blocks(frame):
+    for block, here, where in pixel_blocks(frame):
         distance, nearest = tree.query(where.unit())
         out[block][here] = np.where(distance <= chord, nearest, -1)
     return RowMap(out, frame)
@@ -197,7 +197,7 @@ def write_geotiff(
             )
 
 
-def _blocks(frame: Frame) -> Iterator[tuple[slice, NDArray[np.bool_], LonLat]]:
+def pixel_blocks(frame: Frame) -> Iterator[tuple[slice, NDArray[np.bool_], LonLat]]:
     """Pixel centres in blocks of rows: (slice of rows, mask of pixels on the Earth, their coordinates)."""
     step = max(1, BLOCK_PIXELS // frame.width)
     for start in range(0, frame.height, step):

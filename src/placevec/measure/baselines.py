@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,8 +15,9 @@ from scipy.spatial import cKDTree
 from placevec.errors import DataError, UsageError
 from placevec.geo.cells import ring_index
 from placevec.geo.sphere import LonLat
+from placevec.measure.additive_gp import nested_additive_gp
 from placevec.measure.knn import Metric, Neighbourhood, nested_knn
-from placevec.measure.nested import Fit, Floats, Folds, as_features, mean_fit
+from placevec.measure.nested import Fit, Fitted, Floats, Folds, Rows, as_features, mean_fit
 from placevec.measure.rbf import nested_gp
 from placevec.measure.ridge import nested_ridge
 
@@ -32,17 +33,22 @@ class FeatureSet:
 
     Attributes:
         name: as tables show it.
-        values: (n, d) vectors, n points, or None for the mean, which needs no features.
+        values: (n, d) vectors; n points; None for the mean, which needs no features; or features that are fitted on
+            the training rows of each fold, see `placevec.measure.nested.Fitted`: estimators call them for every outer
+            and inner set of training rows, k (k + 1) / 2 times for k folds (GP: k times), for each shuffle.
         estimators: each makes one row of a report.
         learned: whether it is a result; if not, it is a baseline.
         metric: by which neighbours are found.
+        blocks: (name, first column, column after the last) of the parts of a vector that is laid together of several:
+            the GP then has a kernel for each, see `measure.additive_gp`.
     """
 
     name: str
-    values: NDArray[Any] | LonLat | None
+    values: NDArray[Any] | LonLat | Fitted | None
     estimators: tuple[Estimator, ...]
     learned: bool = False
     metric: Metric = "cosine"
+    blocks: tuple[tuple[str, int, int], ...] = ()
 
     def label(self, estimator: Estimator) -> str:
         """The name of the row: features and estimator."""
@@ -58,22 +64,33 @@ class FeatureSet:
         if estimator == "mean":
             return mean_fit(y, folds)
         if estimator == "knn" and values is not None:
-            return nested_knn(self._around, y, folds, shared=shared)
-        if estimator == "gp" and isinstance(values, LonLat):
-            return nested_gp(values, y, folds, seed=seed)
-        if estimator == "ridge" and isinstance(values, np.ndarray):
+            around = values if callable(values) else self._around
+            return nested_knn(around, y, folds, metric=self.metric, shared=shared)
+        if estimator == "gp" and len(self.blocks) > 1 and isinstance(values, np.ndarray):
+            return nested_additive_gp(values, y, folds, self.blocks, seed=seed)
+        if estimator == "gp" and values is not None:
+            return nested_gp(values, y, folds, metric=self.metric, seed=seed)
+        if estimator == "ridge" and values is not None and not isinstance(values, LonLat):
             return nested_ridge(values, y, folds, shared=shared)
         raise UsageError(f"the estimator {estimator!r} cannot be run on {self.name!r}; choose ridge or knn for vectors")
 
     @cached_property
     def _around(self) -> Neighbourhood:
         assert self.values is not None
+        assert not callable(self.values)
         return Neighbourhood(self.values, self.metric)
 
     def take(self, rows: NDArray[np.int64]) -> FeatureSet:
         """The same features of some rows."""
-        values = None if self.values is None else self.values[rows]
-        return FeatureSet(self.name, values, self.estimators, self.learned, self.metric)
+        values = self.values
+        if callable(values):
+            return replace(self, values=_of_some(values, rows))
+        return replace(self, values=None if values is None else values[rows])
+
+
+def _of_some(make: Fitted, rows: Rows) -> Fitted:
+    """The same features of some rows only, numbered anew: the others are neither trained on nor asked for."""
+    return lambda train: make(rows[train])[rows]
 
 
 def coordinate_features(lonlat: LonLat) -> Floats:

@@ -13,7 +13,18 @@ from scipy.spatial import cKDTree
 
 from placevec.errors import UsageError
 from placevec.geo.sphere import LonLat
-from placevec.measure.nested import Fit, Floats, Folds, Rows, as_features, as_folds, as_targets
+from placevec.measure.nested import (
+    Fit,
+    Fitted,
+    Floats,
+    Folds,
+    Mask,
+    Rows,
+    as_features,
+    as_folds,
+    as_targets,
+    fitted_features,
+)
 from placevec.measure.splits import Split
 
 NEIGHBOURS = (1, 3, 5, 10, 20, 40)
@@ -64,7 +75,7 @@ class Neighbourhood:
 
 
 def nested_knn(
-    x: ArrayLike | LonLat | Neighbourhood,
+    x: ArrayLike | LonLat | Neighbourhood | Fitted,
     y: ArrayLike,
     split: Split | Folds,
     *,
@@ -78,7 +89,8 @@ def nested_knn(
 
     Args:
         x: (n, d) vectors, or n points on the sphere (chord, the same order as great circles); or their
-            Neighbourhood, which is quicker where several splits follow each other.
+            Neighbourhood, which is quicker where several splits follow each other; or vectors that are fitted on
+            training rows (`Fitted`), which are made anew, and searched, for each set of training rows.
         y: (n,) or (n, t) targets; classes as one-hot columns, whose means are class shares.
         split: the folds; inner folds are the other folds.
         metric: of vectors: "cosine", or "euclidean" of features standardised by the training rows.
@@ -89,18 +101,27 @@ def nested_knn(
         DataError: something is not finite, lengths differ, or a buffer leaves nothing to train on.
         UsageError: fewer than 3 folds, or an unknown metric.
     """
-    around = x if isinstance(x, Neighbourhood) else Neighbourhood(x, metric)
-    folds, targets = as_folds(split, len(around)), as_targets(y, len(around))
     ks = np.array(sorted(set(neighbours)), dtype=np.int64)
-    lists = _Lists(around, folds, int(ks[-1]))
+    lists: _Lists | _Refitted
+    if callable(x):
+        folds = as_folds(split, len(split))
+        targets = as_targets(y, len(folds))
+        lists = _Refitted(x, metric, int(ks[-1]), len(folds))
+    else:
+        around = x if isinstance(x, Neighbourhood) else Neighbourhood(x, metric)
+        folds, targets = as_folds(split, len(around)), as_targets(y, len(around))
+        lists = _Lists(around, folds, int(ks[-1]))
+    losses = np.zeros((folds.k, len(ks), targets.shape[1]))
+    for train, tested in folds.inner_pairs():
+        for f, held in tested:
+            guess = _means(lists.of(train, held), targets, ks)
+            guess -= targets[held]
+            losses[f] += np.einsum("kmt,kmt->kt", guess, guess)
     prediction = np.full(targets.shape, np.nan)
     columns = np.arange(targets.shape[1])
     chosen = []
     for f, test in enumerate(folds.tests):
-        loss = np.zeros((len(ks), targets.shape[1]))
-        for _, train, held in folds.inner(f):
-            guess = _means(lists.of(train, held), targets, ks)
-            loss += ((guess - targets[held]) ** 2).sum(axis=1)
+        loss = losses[f]
         if shared:
             loss = np.broadcast_to(loss.sum(axis=1, keepdims=True), loss.shape)
         # The last of equal losses: the smoothest that does as well.
@@ -238,6 +259,29 @@ class _Lists:
         return out
 
 
+class _Refitted:
+    """The same for vectors that are made anew from each set of training rows."""
+
+    def __init__(self, make: Fitted, metric: Metric, longest: int, n: int) -> None:
+        self.make, self.metric, self.longest, self.n = make, metric, longest, n
+        self._train: Mask = np.zeros(0, dtype=bool)
+        self._find: Finder | None = None
+
+    def of(self, train: Mask, rows: Rows) -> Rows:
+        """The `longest` rows nearest to each of `rows` in the mask `train`, -1 where there are fewer."""
+        among = np.flatnonzero(train)
+        # The two folds that share training rows are asked for one after the other.
+        if self._find is None or not np.array_equal(train, self._train):
+            self._train = train.copy()
+            if self.metric not in ("cosine", "euclidean"):
+                raise UsageError(f"neighbours by {self.metric!r} are unknown; choose cosine or euclidean")
+            self._find = _finder(fitted_features(self.make, among, self.n), self.metric)
+        out = np.full((len(rows), self.longest), -1, dtype=np.int64)
+        found = among[self._find(among, rows, self.longest)]
+        out[:, : found.shape[1]] = found
+        return out
+
+
 def _thin(lists: Rows, usable: NDArray[np.bool_], length: int) -> tuple[Rows, Rows]:
     """The first `length` usable rows of each list, -1 beyond them, and how many they are."""
     out = np.full((len(lists), length), -1, dtype=np.int64)
@@ -251,13 +295,17 @@ def _thin(lists: Rows, usable: NDArray[np.bool_], length: int) -> tuple[Rows, Ro
 def _means(lists: Rows, targets: Floats, ks: NDArray[np.int64]) -> Floats:
     """The means (k, m, t) over the first rows of each list (m, longest), as many as each k says."""
     count = (lists >= 0).sum(axis=1)
-    sums = np.zeros((len(ks), len(lists), targets.shape[1]))
+    used = np.maximum(np.minimum(count, ks[:, None]), 1)
+    out = np.zeros((len(ks), len(lists), targets.shape[1]))
+    total = np.zeros(out.shape[1:])
     low = 0
     for i, high in enumerate(ks.tolist()):
         part = lists[:, low:high]
         row, column = np.nonzero(part >= 0)
-        shape = (len(lists), len(targets))
-        sums[i] = np.asarray(sparse.csr_array((np.ones(len(row)), (row, part[row, column])), shape=shape) @ targets)
+        # Entries stand row by row already, so that nothing has to be sorted.
+        ends = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=len(lists)))])
+        picks = sparse.csr_array((np.ones(len(row)), part[row, column], ends), shape=(len(lists), len(targets)))
+        total += picks @ targets
+        np.divide(total, used[i][:, None], out=out[i])
         low = high
-    used = np.maximum(np.minimum(count, ks[:, None]), 1)
-    return np.asarray(np.cumsum(sums, axis=0) / used[:, :, None])
+    return out

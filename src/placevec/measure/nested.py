@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,13 @@ from placevec.measure.splits import Split
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+Fitted = Callable[[Rows], NDArray[Any]]
+"""Features fitted on training rows, such as what is retrieved from a bank of them: from the numbers of these rows
+(ascending) to features (n, d) of all rows. What a training row is given must not come from itself.
+
+An estimator calls it for every set of training rows of every outer and inner fold, and no row that is tested stands
+in a set: no test row is ever in a bank. For k folds these are k (k + 1) / 2 calls."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +88,17 @@ class Folds:
         if not some:
             raise DataError(f"fold {f}: the buffer leaves no rows to choose with; use a smaller buffer or more folds")
 
+    def inner_pairs(self) -> list[tuple[Mask, list[tuple[int, Rows]]]]:
+        """The inner folds of all folds, by their training rows: each mask, and whom it tests for which fold.
+
+        The rows that may train for both f and g choose for f, tested on g, and for g, tested on f: one model for both.
+        """
+        found: dict[tuple[int, int], tuple[Mask, list[tuple[int, Rows]]]] = {}
+        for f in range(self.k):
+            for g, train, held in self.inner(f):
+                found.setdefault((min(f, g), max(f, g)), (train, []))[1].append((f, held))
+        return list(found.values())
+
     @cached_property
     def atoms(self) -> Rows:
         """The (n,) class of each row: rows of one class may train for the same folds, -1 for none.
@@ -124,6 +142,14 @@ def as_features(x: ArrayLike) -> NDArray[Any]:
     if not np.isfinite(total) and not np.isfinite(features).all():
         row = int(np.argmin(np.isfinite(features).all(axis=1)))
         raise DataError(f"row {row}: a feature is not finite; drop the row or fill the value")
+    return features
+
+
+def fitted_features(make: Fitted, train: Rows, n: int) -> NDArray[Any]:
+    """The features (n, d) that `make` gives from training rows, checked."""
+    features = as_features(make(train))
+    if len(features) != n:
+        raise DataError(f"features fitted on training rows have {len(features)} rows for {n}; give one for each row")
     return features
 
 

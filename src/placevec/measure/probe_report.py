@@ -179,6 +179,7 @@ class ProbeReport:
                     "metric": METRIC_NAMES[name],
                     **score._asdict(),
                     "outcome": row.outcome if main else "",
+                    "rival": row.rival if main else "",
                     "verdict": row.verdict if main else "",
                     "scores": {METRIC_NAMES[key]: value.mean for key, value in row.scores.items()},
                     "n": self.n,

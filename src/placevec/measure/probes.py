@@ -28,7 +28,7 @@ from placevec.measure.intervals import (
     resample_counts,
 )
 from placevec.measure.metrics import CLASSIFICATION, REGRESSION, morans_i, near_weights
-from placevec.measure.nested import Fit, Floats, Folds, Rows, as_features
+from placevec.measure.nested import Fit, Fitted, Floats, Folds, Rows, as_features
 from placevec.measure.probe_report import ProbeReport, ProbeRow, Residuals, SplitInfo, best_row
 from placevec.measure.splits import block_split, random_split, suggest_block
 
@@ -37,10 +37,11 @@ Transform = Literal["", "log1p"]
 Progress = Callable[[str, int, int], None]
 
 _SPLITS = ("random", "block")
+_ESTIMATORS: tuple[Estimator, ...] = ("ridge", "knn", "gp")
 
 
 def probe(
-    vectors_by_name: Mapping[str, NDArray[Any]],
+    vectors_by_name: Mapping[str, NDArray[Any] | Fitted],
     lonlat: LonLat,
     y: ArrayLike,
     *,
@@ -56,6 +57,8 @@ def probe(
     h3: ArrayLike | None = None,
     raw: ArrayLike | None = None,
     untrained: Mapping[str, NDArray[Any]] | None = None,
+    fixed: Mapping[str, NDArray[Any]] | None = None,
+    blocks: Mapping[str, Sequence[tuple[str, int, int]]] | None = None,
     estimators: Sequence[str] = ("ridge", "knn"),
     transform: Transform = "",
     resample: Literal["places", "blocks"] = "places",
@@ -69,7 +72,8 @@ def probe(
     folds. A learned row is compared with the best baseline of its split by paired differences (`compare`).
 
     Args:
-        vectors_by_name: learned vectors (n, d) by name.
+        vectors_by_name: learned vectors (n, d) by name; or vectors that are fitted on the training rows of each fold,
+            such as what is retrieved from a bank of them, see `placevec.measure.nested.Fitted`.
         lonlat: (n,) where the rows are.
         y: (n,) numbers or classes; rows with NaN, None or "" are left out and counted.
         kind: "auto" takes numbers for a regression, all else (also booleans) for classes.
@@ -86,7 +90,10 @@ def probe(
         h3: (n,) uint64 cells of one resolution, for raw features averaged over rings; absent, nearest places.
         raw: (n, p) raw features.
         untrained: vectors (n, d) of untrained networks of the same shape, by name.
-        estimators: of "ridge" and "knn", run on all vectors.
+        fixed: features (n, d) by name that nobody learned, such as spherical harmonics: further baselines.
+        blocks: the parts (name, first column, column after the last) of learned vectors, by their names: the GP gives
+            each part a kernel of its own.
+        estimators: of "ridge", "knn" and "gp", run on all vectors.
         transform: "log1p" takes ln(1 + y) of a regression target; all scores are then in that scale.
         resample: what the bootstrap draws: "places", or "blocks" (wider intervals, where errors of neighbours go
             together).
@@ -102,9 +109,19 @@ def probe(
     _check(splits, estimators, k, shuffles, transform, resample)
     data = _target(y, len(lonlat), kind, transform, k)
     run_on = _estimators(estimators)
-    learned = [FeatureSet(name, as_features(v), run_on, learned=True) for name, v in vectors_by_name.items()]
+    learned = [
+        FeatureSet(
+            name,
+            v if callable(v) else as_features(v),
+            run_on,
+            learned=True,
+            blocks=tuple((blocks or {}).get(name, ())),
+        )
+        for name, v in vectors_by_name.items()
+    ]
     baselines, absent = compulsory(lonlat, h3=h3, raw=raw, untrained=untrained, estimators=run_on)
-    every = [*baselines, *learned]
+    more = [FeatureSet(name, as_features(v), run_on, metric="euclidean") for name, v in (fixed or {}).items()]
+    every = [*baselines, *more, *learned]
     labels = _labels(every, len(lonlat))
 
     keep = data.rows
@@ -292,7 +309,7 @@ def _enough(values: NDArray[Any], k: int) -> None:
 
 def _labels(sets: list[FeatureSet], n: int) -> list[str]:
     for one in sets:
-        if one.values is not None and len(one.values) != n:
+        if one.values is not None and not callable(one.values) and len(one.values) != n:
             raise DataError(f"{one.name}: {len(one.values)} rows for {n} places; they must be the same rows")
     labels = [one.label(estimator) for one, estimator in _pairs(sets)]
     if len(set(labels)) < len(labels):
@@ -362,7 +379,7 @@ def _pairs(sets: list[FeatureSet]) -> Iterator[tuple[FeatureSet, Estimator]]:
 
 
 def _estimators(names: Sequence[str]) -> tuple[Estimator, ...]:
-    known: tuple[Estimator, ...] = ("ridge", "knn")
+    known: tuple[Estimator, ...] = _ESTIMATORS
     return tuple(name for name in known if name in names)
 
 
@@ -371,7 +388,7 @@ def _check(
 ) -> None:
     for word, given, known in (
         ("splits", splits, _SPLITS),
-        ("estimators", estimators, ("ridge", "knn")),
+        ("estimators", estimators, _ESTIMATORS),
         ("transform", [transform], ("", "log1p")),
         ("resample", [resample], ("places", "blocks")),
     ):

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from placevec.atlas import palettes
-from placevec.atlas.colour import ColourBasis, align_basis, channels_to_colours, fit_basis
+from placevec.atlas.colour import Agreement, Anchors, ColourBasis, channels_to_colours, fit_basis
 from placevec.errors import FormatError, SchemaError, SpaceMismatch, UsageError
 
 
@@ -92,6 +93,25 @@ def test_json_gives_back_the_same_basis_to_the_bit():
     assert again.to_json() == basis.to_json()
 
 
+def test_json_keeps_the_places_and_the_agreement() -> None:
+    data = vectors(60)
+    basis = fit_basis([data], ["s"])
+    lon = np.append(np.linspace(-9, 3, 59), np.nan)
+    anchors = Anchors(tuple(f"p{i}" for i in range(60)), lon, np.append(np.full(59, 40.0), np.nan), basis.scores(data))
+    kept = replace(basis, anchors=anchors, agreement=Agreement("old", 60, 0.5, 0.6))
+    again = ColourBasis.from_json(kept.to_json())
+    assert again.agreement == kept.agreement
+    assert again.anchors is not None
+    assert again.anchors.ids == anchors.ids
+    assert np.allclose(again.anchors.lon, lon, equal_nan=True)
+    assert np.allclose(again.anchors.scores, anchors.scores, rtol=1e-5)
+    assert again.to_json() == kept.to_json()
+    broken = json.loads(kept.to_json())
+    broken["anchors"]["lon"] = broken["anchors"]["lon"][:5]
+    with pytest.raises(FormatError, match="differ in number"):
+        ColourBasis.from_json(json.dumps(broken))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"colour_basis": 2}', '{"colour_basis": 1, "mean": [1]}'])
 def test_what_is_no_basis_is_refused(text):
     with pytest.raises(FormatError):
@@ -131,40 +151,6 @@ def test_bad_input_is_refused_by_name():
         fit_basis([vectors(9)], ["s"], clip=(98, 2))
     with pytest.raises(UsageError):
         fit_basis([vectors(9)], [])
-
-
-def test_matching_brings_back_the_colours_of_a_model_with_its_axes_mixed_up():
-    old = vectors(2000)
-    basis = fit_basis([old], ["old"])
-    flipped = basis.components[[2, 0, 1]] * [[-1], [1], [-1]]
-    new = ((old - basis.mean) @ flipped.T * [9.0, 3.0, 1.0] @ np.eye(3, 7)).astype(np.float32)
-    fitted = fit_basis([new], ["new"])
-    aligned = align_basis(fitted, new, basis, old)
-    assert np.array_equal(np.sort(aligned.explained), np.sort(fitted.explained))
-    assert np.abs(aligned.apply(new).astype(int) - basis.apply(old).astype(int)).max() <= 1
-
-
-def test_rotating_brings_colours_closer_and_keeps_the_basis_orthonormal():
-    old = vectors(2000)
-    basis = fit_basis([old], ["old"])
-    turn, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))
-    scores = basis.scores(old) / basis.scores(old).std(axis=0)
-    new = (scores @ turn).astype(np.float32)
-    fitted = fit_basis([new], ["new"])
-    rotated = align_basis(fitted, new, basis, old, method="rotate")
-
-    def apart(b):
-        return np.abs(b.apply(new).astype(int) - basis.apply(old).astype(int)).mean()
-
-    assert np.allclose(rotated.components @ rotated.components.T, np.eye(3))
-    assert np.isclose(rotated.explained.sum(), fitted.explained.sum())
-    assert apart(rotated) < 3 < apart(fitted)
-
-
-def test_aligning_needs_the_same_places():
-    basis = fit_basis([vectors(50)], ["s"])
-    with pytest.raises(UsageError):
-        align_basis(basis, vectors(50), basis, vectors(49))
 
 
 MACHADO = {

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,10 +8,10 @@ from PIL import Image
 
 from placevec.atlas import legends, palettes
 from placevec.atlas.charts import bar_figure, variance_figure
-from placevec.atlas.colour import fit_basis
+from placevec.atlas.colour import Agreement, fit_basis
 from placevec.atlas.figures import contact_sheet, map_figure
 from placevec.atlas.ink import number, percent
-from placevec.atlas.legends import class_colours, pca_colours, ramp_colours, residual_colours
+from placevec.atlas.legends import class_colours, pca_colours, ramp_colours, residual_colours, skewed
 from placevec.atlas.rasterise import frame_of_cells, rows_of_cells
 from placevec.atlas.scores import ScoreRow
 from placevec.errors import SchemaError, SpaceMismatch, UsageError
@@ -133,6 +134,45 @@ def test_a_ramp_says_what_lies_beyond_it():
     for paint in (residual_colours, lambda values: ramp_colours(values, title="t")):
         with pytest.raises(SchemaError, match="finite"):
             paint(np.array([np.nan]))
+
+
+def test_a_logarithmic_ramp_shows_ratios_and_sends_zero_to_the_low_end() -> None:
+    values = np.append(np.logspace(-2, 2, 101), [0.0, np.nan])
+    colours, legend = ramp_colours(values, title="support", scale="log", clip=(0, 100))
+    assert (legend.low, legend.high) == (pytest.approx(0.01), pytest.approx(100))
+    assert legend.scale == "log"
+    assert legend.below
+    assert legend.missing == 1
+    assert np.array_equal(colours[50], legend.table[128])  # 1 is the geometric middle
+    assert np.array_equal(colours[101], legend.table[0])
+    assert np.array_equal(colours[102], palettes.MISSING)
+    with pytest.raises(UsageError, match="no value is above 0"):
+        ramp_colours(np.array([0.0, -1.0]), title="support", scale="log")
+
+
+def test_only_values_that_a_linear_scale_crowds_are_called_skewed() -> None:
+    rng = np.random.default_rng(0)
+    assert skewed(rng.lognormal(0, 2, 1000))
+    assert not skewed(rng.uniform(0, 1, 1000))
+    assert not skewed(rng.normal(size=1000))
+    assert not skewed(np.full(10, 3.0))
+    assert not skewed(np.array([np.nan]))
+
+
+@pytest.mark.parametrize("layout", ["wide", "narrow"])
+def test_new_legends_fit_their_column(region, tmp_path, layout) -> None:
+    ids, frame, shown = region
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(len(ids), 6)).astype(np.float32)
+    basis = replace(fit_basis([vectors], ["s"]), agreement=Agreement("an older table", 900, 0.64, 0.7))
+    for scheme in ("rgb", "opponent"):
+        colours, legend = pca_colours(basis, vectors, scheme=scheme)
+        assert legend.agreement == basis.agreement
+        map_figure(tmp_path / scheme, shown.paint(colours), frame, title="t", legend=legend, layout=layout)
+    mark = "query: 85390ca3fffffff, 7.6 km from -3.7,40.4"
+    colours, legend = ramp_colours(rng.lognormal(0, 2, len(ids)), title="t", mark=mark, scale="log")
+    map_figure(tmp_path / "log", shown.paint(colours), frame, title="t", legend=legend, layout=layout)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_pca_legend_tells_the_variance_and_refuses_another_space():

@@ -18,23 +18,60 @@ class Scheme(StrEnum):
     opponent = "opponent"
 
 
+class Scale(StrEnum):
+    """How values are spread over the colours."""
+
+    linear = "linear"
+    log = "log"
+
+
+class Projection(StrEnum):
+    """What the figure is drawn in."""
+
+    equal_area = "equal-area"
+    lonlat = "lonlat"
+    mercator = "mercator"
+
+
 def command(
-    tables: Annotated[list[Path], typer.Argument(help="Tables; for pca they share one basis.", show_default=False)],
+    tables: Annotated[
+        list[Path],
+        typer.Argument(help="Tables, and grids (.tif); for pca they share one basis.", show_default=False),
+    ],
     out: Out,
-    by: Annotated[str, typer.Option(help="pca, similarity, or the name of a column.")] = "pca",
-    like: Annotated[str | None, typer.Option(help="With --by similarity: the id whose likeness is shown.")] = None,
+    by: Annotated[str, typer.Option(help="pca, similarity, or the name of a column (of a grid: a component).")] = "pca",
+    like: Annotated[
+        str | None,
+        typer.Option(help="With --by similarity: the id whose likeness is shown; of a grid ROW,COLUMN of a pixel."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="With --by similarity: LON,LAT; the nearest row or pixel is taken.")
+    ] = None,
     area: Annotated[Path | None, typer.Option(help="A study area whose boundary is drawn.")] = None,
     title: Annotated[str | None, typer.Option(help="Title of the map.")] = None,
-    units: Annotated[str, typer.Option(help="Units of the column.")] = "",
+    units: Annotated[str, typer.Option(help="Units of the column; by default what its name ends in (bank_m).")] = "",
+    scale: Annotated[Scale, typer.Option(help="log shows skewed values, such as a support.")] = Scale.linear,
     scheme: Annotated[Scheme, typer.Option(help="opponent is readable with any colour vision.")] = Scheme.rgb,
-    basis: Annotated[Path | None, typer.Option(help="JSON of a colour basis to use; written if absent.")] = None,
+    projection: Annotated[Projection, typer.Option(help="Of the figure.")] = Projection.equal_area,
+    basis: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON of a colour basis to use; written if absent. One of another model is what the new colours are "
+            "turned towards."
+        ),
+    ] = None,
+    align: Annotated[
+        Path | None,
+        typer.Option(help="A table or grid of an older model: the new colours are turned towards its colours."),
+    ] = None,
     geotiff: Annotated[bool, typer.Option(help="Write a GeoTIFF beside the PNG.")] = True,
     width: Annotated[int, typer.Option(min=100, max=20_000, help="Pixels of the longer side.")] = 1600,
 ) -> None:
-    """Draw a table: its vectors as colours, a column, or the likeness to one place.
+    """Draw tables and grids: their vectors as colours, a column, or the likeness to one place.
 
     Example: placevec map demo/iberia/tables/image.parquet demo/iberia/tables/location.parquet -o map.png
     """
+    from placevec.cli.commands.options import lonlat_from
     from placevec.cli.output import note
     from placevec.tasks.map import map_tables
 
@@ -43,15 +80,21 @@ def command(
         out,
         by=by,
         like=like,
+        at=lonlat_from(at),
         area=area,
         title=title,
         units=units,
+        scale=scale.value,
         scheme=scheme.value,
+        projection=projection.value,
         basis=basis,
+        align=align,
         geotiff=geotiff,
         width=width,
     )
     for one in drawn:
         hidden = f"; {one.hidden:,} are smaller than a pixel" if one.hidden else ""
         left_out = f"; {one.unlocated:,} rows without a place of their own" if one.unlocated else ""
-        note(f"{one.png}: {one.rows:,} places{left_out}{hidden}")
+        note(f"{one.png}: {one.rows:,} {one.noun}{left_out}{hidden}")
+        for remark in one.said:
+            note(f"  {remark}")

@@ -11,8 +11,21 @@ if TYPE_CHECKING:
     from placevec.tasks.inputs import Input
 
 On = Annotated[str, typer.Option(help="cells (of --area), or a file: table, CSV, GeoJSON.")]
+OnGrid = Annotated[
+    str, typer.Option(help="cells (of --area), grid (its pixels, or those of --bbox), or a file: table, CSV, GeoJSON.")
+]
 Area = Annotated[Path | None, typer.Option(help="The folder of a study area.")]
-Resolution = Annotated[int | None, typer.Option("--resolution", "-r", help="H3 resolution; by default the area's.")]
+Resolution = Annotated[
+    str | None, typer.Option("--resolution", "-r", metavar="<int>", help="H3 resolution; by default the area's.")
+]
+GridResolution = Annotated[
+    str | None,
+    typer.Option(
+        "--resolution",
+        "-r",
+        help="Of cells: H3, by default the area's. Of a grid: 1km, 500m, 0.01deg or 800x600; by default 1km.",
+    ),
+]
 Lon = Annotated[str, typer.Option(help="The CSV's column of longitudes.")]
 Lat = Annotated[str, typer.Option(help="The CSV's column of latitudes.")]
 Id = Annotated[str | None, typer.Option(help="The column that names a row.")]
@@ -24,10 +37,23 @@ Ground = Annotated[str | None, typer.Option(help="Side of a chip on the ground, 
 Pixels = Annotated[int | None, typer.Option(min=1, help="Side of a chip in pixels.")]
 
 
+def cell_resolution(text: str | None) -> int | None:
+    """The H3 resolution that a text says, 0 to 15; UsageError if it is none."""
+    if text is None:
+        return None
+    from placevec.errors import UsageError
+
+    if not text.strip().isdecimal() or int(text) > 15:
+        raise UsageError(
+            f"--resolution {text}: cells have an H3 resolution from 0 to 15; a length such as 1km is for --on grid"
+        )
+    return int(text)
+
+
 def input_from(
     on: str,
     area: Path | None,
-    resolution: int | None,
+    resolution: str | None,
     lon: str,
     lat: str,
     id: str | None,
@@ -52,7 +78,7 @@ def input_from(
     return Input(
         on=on,
         area=None if area is None else str(area),
-        resolution=resolution,
+        resolution=cell_resolution(resolution),
         lon=lon,
         lat=lat,
         id=id,

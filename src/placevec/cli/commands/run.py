@@ -46,6 +46,7 @@ def execute(
     from placevec.cli.output import emit, note, progress
     from placevec.config import load_recipe, parse_override
     from placevec.errors import UsageError
+    from placevec.tasks.area import recipe_area
     from placevec.tasks.run import run
     from placevec.tasks.verbs import VERBS
 
@@ -55,11 +56,16 @@ def execute(
         if last < 0:
             raise UsageError(f"{path} has no step of the verb {until!r}")
         loaded = loaded.model_copy(update={"steps": loaded.steps[: last + 1]})
+    region = None if area is None else StudyArea.open(area)
+    if region is None and loaded.area is not None:
+        region = recipe_area(loaded, path.parent)
+        if not quiet:
+            note(f"{region.folder}: {region.area_km2:,.0f} km², {len(region.cells()):,} cells")
     with progress(loaded.name, quiet=quiet) as told:
         summary = run(
             loaded,
             VERBS,
-            area=None if area is None else StudyArea.open(area),
+            area=region,
             folder=path.parent,
             from_step=from_step,
             force=force,

@@ -1,0 +1,190 @@
+"""The verbs that make models and tables, as recipes know them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from placevec.config import InPath, OutPath
+from placevec.errors import UsageError
+from placevec.tasks.run import Context
+from placevec.tasks.verb_options import GRID, Options, Reads, name_of, paths_of
+
+
+class TrainOptions(Reads):
+    """Options of `train` in a recipe."""
+
+    objective: Literal["image", "location"]
+    table: InPath | list[InPath] | None = None
+    out: OutPath
+    untrained: OutPath | None = None
+    block: str = "h3:3"
+    folds: int = Field(10, ge=2)
+    buffer_m: float | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
+    sweep: dict[str, Any] = Field(default_factory=dict)
+    rank_by: str | None = None
+
+    @field_validator("sweep")
+    @classmethod
+    def _lists(cls, value: dict[str, Any]) -> dict[str, Any]:
+        from placevec.tasks.settings import flat_sweeps
+
+        try:
+            return dict(flat_sweeps(value))
+        except UsageError as error:  # pydantic reports a ValueError with the name of the step
+            raise ValueError(str(error)) from error
+
+
+class EmbedOptions(Reads):
+    """Options of `embed` in a recipe."""
+
+    encoder: InPath
+    out: OutPath
+    table: OutPath | None = None  # of the pixels of a grid
+    bbox: tuple[float, float, float, float] | None = None
+    mask: bool = True
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    batch: int = Field(256, ge=1)
+    workers: int = Field(1, ge=1)
+
+
+class AugmentOptions(Options):
+    """Options of `augment` in a recipe."""
+
+    table: InPath
+    bank: InPath | list[InPath]
+    out: OutPath
+    keys: InPath | list[InPath] | None = None
+    mode: Literal["concat", "top1", "topm", "soft", "range+", "geo", "multiscale"] = "multiscale"
+    settings: dict[str, Any] = Field(default_factory=dict)
+    own: bool = False
+    context: bool = False
+    buffer_m: float = Field(0.0, ge=0)
+    max_m: float | None = None
+    folds: int = Field(0, ge=0)
+    index: Literal["auto", "exact", "faiss"] = "auto"
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class ImportOptions(Options):
+    """Options of `import` in a recipe."""
+
+    files: list[InPath]
+    out: OutPath
+    crs: str | None = None
+    space: str | None = None
+    id: str | None = None
+    lon: str | None = None
+    lat: str | None = None
+    vector: str | None = None
+    prefix: str = "dim_"
+    dtype: Literal["float32", "float16", "int8"] | None = None
+    as_: str = Field("table", alias="as")
+    basis: str | None = None
+
+
+class ExportOptions(Options):
+    """Options of `export` in a recipe."""
+
+    table: InPath
+    out: OutPath
+    geometry: Literal["stored", "point", "cell"] = "stored"
+
+
+def train_step(options: TrainOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.train import train
+
+    settings = dict(options.config)
+    settings["loop"] = {"seed": context.seed, **settings.get("loop", {})}
+    tables = [options.table] if isinstance(options.table, str) else options.table
+    words: dict[str, Any] = {
+        "input": options.input(context) if options.objective == "image" else None,
+        "table": None if tables is None else [context.path(table) for table in tables],
+        "config": settings,
+        "block": options.block,
+        "folds": options.folds,
+        "buffer_m": options.buffer_m,
+        "untrained": None if options.untrained is None else context.path(options.untrained),
+        "restart": context.restart,
+        "progress": context.progress,
+    }
+    out = context.path(options.out)
+    if options.sweep:
+        from placevec.tasks.sweep import sweep
+
+        return sweep(options.objective, out, options.sweep, rank_by=options.rank_by, note=context.note, **words)
+    return train(options.objective, out, **words)
+
+
+def embed_step(options: EmbedOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.embed import embed
+    from placevec.tasks.encoders import encoder_spec
+
+    if options.on == GRID:
+        from placevec.tasks.embed_grid import embed_grid
+
+        return embed_grid(
+            encoder_spec(name_of(context, options.encoder)),
+            context.path(options.out),
+            area=context.folder if context.area is not None else None,
+            bbox=options.bbox,
+            resolution=str(options.resolution or "1km"),
+            dtype=options.dtype,
+            table=None if options.table is None else context.path(options.table),
+            mask=options.mask,
+            seed=context.seed,
+            progress=context.progress,
+        )
+    given = options.input(context)
+    encoder = encoder_spec(name_of(context, options.encoder), bands=given.bands())
+    summary = embed(
+        given.source(),
+        encoder,
+        context.path(options.out),
+        batch=options.batch,
+        workers=options.workers,
+        dtype=options.dtype,
+        seed=context.seed,
+        sources=given.sources(),
+        chip_layout=given.layout(),
+        restart=context.restart,
+        progress=context.progress,
+    )
+    return summary.some_rows()
+
+
+def augment_step(options: AugmentOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.augment import augment
+
+    words = options.model_dump(exclude={"table", "bank", "out", "keys"})
+    return augment(
+        context.path(options.table),
+        paths_of(context, options.bank),
+        context.path(options.out),
+        keys=None if options.keys is None else paths_of(context, options.keys),
+        progress=context.progress,
+        **words,
+    )
+
+
+def import_step(options: ImportOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.import_ import import_model, import_tables
+
+    files, out = [context.path(file) for file in options.files], context.path(options.out)
+    if options.as_ != "table":
+        return import_model(files, out, options.as_, basis=options.basis)
+    words = options.model_dump(exclude={"files", "out", "as_", "basis"}, exclude_none=True)
+    return import_tables(files, out, **words)
+
+
+def export_step(options: ExportOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.export import export_table
+
+    return export_table(context.path(options.table), context.path(options.out), geometry=options.geometry)
