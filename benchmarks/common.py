@@ -37,15 +37,23 @@ class Times:
         return float(np.median(ratios)), float(ratios.min()), float(ratios.max())
 
 
-def in_turn(contestants: Mapping[str, Callable[[], Any]], rounds: int = 5, warm_up: int = 1) -> Times:
-    """Run the contestants in turn, `rounds` times after `warm_up` rounds that are not counted."""
+def in_turn(
+    contestants: Mapping[str, Callable[[], Any]],
+    rounds: int = 5,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Times:
+    """Run the contestants in turn, `rounds` times after `warm_up` rounds that are not counted.
+
+    `clock` may be `time.process_time` where each has one thread: another program then takes time, but none that counts.
+    """
     times = Times({name: [] for name in contestants})
     for turn in range(warm_up + rounds):
         for name, run in contestants.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if turn >= warm_up:
-                times.seconds[name].append(time.perf_counter() - start)
+                times.seconds[name].append(clock() - start)
     return times
 
 

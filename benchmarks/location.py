@@ -1,18 +1,25 @@
 """Location encoders: spherical harmonics against two naive ways, the whole encoder, and the raster against points.
 
-The peers are written here from their formulas, as the field's code has them: "closed form" (each order and degree by
-itself, from the double factorial up, scaled by factorials) and "polynomial" (an explicit polynomial in cos θ for each
-order and degree, as a computer algebra system prints it), both in float64. Ours are float32. Everything runs on one
-thread, so that the ratios are those of a core.
+The peers are written here from their formulas, as the field's code has them, both in float64: "closed form" (each
+order and degree by itself, from the double factorial up, scaled by factorials) and "polynomial" (for each order and
+degree one line of code with an explicit polynomial in cos θ, as a computer algebra system prints it, with cos θ in
+every term, compiled by TorchScript, which joins what is the same within a line). Ours are float32. All run on one
+thread, and what is counted is its CPU time, so that the ratios are those of a core whatever else the machine does.
 
-Rates are points per second; a ratio is that of rates within a round. Run it by itself, on a quiet machine:
-``python benchmarks/location.py [--quick]``.
+Rates are points per second of a core; a ratio is that of rates within a round: ``python benchmarks/location.py
+[--quick]``.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch are imported: numpy's threads are not torch's to set
+
 import math
 import tempfile
+import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,33 +78,47 @@ def _wave(order: int, lon: Tensor) -> Tensor | float:
 
 
 class Polynomials:
-    """Y_lm by the coefficients of (-1)^m d^m/dx^m P_l in powers of x = cos θ, times sin^m θ = (1 - x²)^(m/2)."""
+    """Y_lm by the coefficients of d^m/dx^m P_l in powers of x = cos θ, times sin^m θ = (1 - x²)^(m/2)."""
 
     def __init__(self, degrees: int) -> None:
-        self.terms: list[tuple[int, int, list[tuple[int, float]]]] = []
+        names, lines = [], []
         for n in range(degrees):
             powers = series.leg2poly(np.eye(n + 1)[n])
             for m in range(-n, n + 1):
                 ratio = math.factorial(n - abs(m)) / math.factorial(n + abs(m))
-                scale = (-1) ** m * math.sqrt((2 * n + 1) * ratio / (4 * math.pi))
-                found = scale * polynomial.polyder(powers, abs(m))
-                self.terms.append((n, m, [(k, float(c)) for k, c in enumerate(found) if c]))
+                scale = (-1) ** m * math.sqrt((2 * n + 1) * ratio / (4 * math.pi) * (2.0 if m else 1.0))
+                names.append(f"y{n}_{'m' if m < 0 else 'p'}{abs(m)}")
+                line = _line(m, scale, polynomial.polyder(powers, abs(m)))
+                lines.append(f"def {names[-1]}(theta, phi):\n    return {line}\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            made = torch.jit.CompilationUnit("".join(lines))
+        self.functions = [getattr(made, name) for name in names]
 
     def __call__(self, lonlat: Tensor) -> Tensor:
         """(n, 2) degrees to (n, L²) float64."""
         lon, theta = torch.deg2rad(lonlat[:, 0]), torch.deg2rad(90.0 - lonlat[:, 1])
-        columns = []
-        for _, m, terms in self.terms:
-            total = torch.zeros_like(theta)
-            for power, factor in terms:
-                total = total + factor * torch.cos(theta) ** power  # as printed: cos(θ) stands in every term
-            columns.append(total * (1.0 - torch.cos(theta) ** 2) ** (abs(m) / 2.0) * _wave(m, lon))
-        return torch.stack(columns, dim=1)
+        found = [function(theta, lon) for function in self.functions]
+        return torch.stack([one if torch.is_tensor(one) else torch.full_like(lon, one) for one in found], dim=1)
+
+
+def _line(m: int, scale: float, factors: np.ndarray) -> str:
+    """The expression of one order and degree, such as 0.3*(1.0 - cos(θ)**2)**0.5*(7.5*cos(θ)**2 - 1.5)*sin(φ)."""
+    x = "torch.cos(theta)"
+    powers = [(float(factors[k]), k) for k in range(len(factors) - 1, -1, -1) if factors[k]]
+    terms = [f"{c!r}" + ("" if k == 0 else f"*{x}" if k == 1 else f"*{x}**{k}") for c, k in powers]
+    line = f"{scale!r}*({' + '.join(terms)})"
+    if m:
+        line += f"*(1.0 - {x}**2)" + ("" if abs(m) == 2 else f"**{abs(m) // 2 if m % 2 == 0 else abs(m) / 2}")
+        line += f"*torch.{'sin' if m < 0 else 'cos'}({abs(m)}*phi)"
+    return line
 
 
 def per_point(contestants: dict[str, tuple[int, Callable[[], Any]]], rounds: int) -> Times:
-    """Seconds per point of contestants that each take their own number of points."""
-    times = in_turn({name: run for name, (_, run) in contestants.items()}, rounds)
+    """CPU seconds per point of contestants that each take their own number of points."""
+    # TorchScript watches two rounds and compiles in the third.
+    runs = {name: run for name, (_, run) in contestants.items()}
+    times = in_turn(runs, rounds, warm_up=4, clock=time.process_time)
     return Times({name: [s / contestants[name][0] for s in seconds] for name, seconds in times.seconds.items()})
 
 
@@ -155,7 +176,7 @@ def points(degrees: int, n: int, few: int, rounds: int, targets: Targets) -> Non
     ]
     rows.append(["largest error of the peer", *(f"{error[peer]:.1e}" for peer in ("closed form", "polynomial"))])
     show(f"L = {degrees}, points; ours float32, largest error {error['ours']:.1e}", head, rows)
-    print(f"points per second, encoding: {rates(alone)}; whole: {rates(whole)}")
+    print(f"\npoints per second of a core, encoding: {rates(alone)}; whole: {rates(whole)}")
     if degrees == 40:
         for peer in ("closed form", "polynomial"):
             ratio = alone.ratio("ours", peer)
@@ -167,6 +188,7 @@ def points(degrees: int, n: int, few: int, rounds: int, targets: Targets) -> Non
 def raster(name: str, degrees: int, rows: int, few: int, rounds: int, targets: Targets) -> None:
     """The first layer and the whole encoder on a raster, against our own point path and the closed form."""
     from placevec.geo.pixel_grid import PixelGrid
+    from placevec.nn.dense import linear
     from placevec.nn.harmonics_grid import HarmonicsGrid
 
     grid = PixelGrid.of(BOXES[name], f"{COLUMNS}x{rows}")
@@ -180,7 +202,7 @@ def raster(name: str, degrees: int, rows: int, few: int, rounds: int, targets: T
 
     def first_points() -> None:
         for start in range(0, len(pixels), 8192):
-            encoder.net.position(pixels[start : start + 8192]) @ weight.T
+            linear(encoder.net.position(pixels[start : start + 8192]), weight, None)  # as the encoder does
 
     def first_rows() -> None:
         for start in range(0, rows, 8):
@@ -211,7 +233,7 @@ def raster(name: str, degrees: int, rows: int, few: int, rounds: int, targets: T
             ["whole encoder, than the closed form", spread(closed)],
         ],
     )
-    print(f"pixels per second: {rates(times)}")
+    print(f"\npixels per second of a core: {rates(times)}")
     if degrees == 40:
         targets.claim(f"{name}: the first layer at least 15 times our point path", first[0] >= 15, spread(first))
         targets.claim(f"{name}: the whole at least 2.2 times our point path", whole[0] >= 2.2, spread(whole))

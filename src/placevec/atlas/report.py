@@ -7,8 +7,6 @@ anything, so that a report can be mailed, archived and opened anywhere.
 from __future__ import annotations
 
 import base64
-import html
-import math
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +17,7 @@ import numpy as np
 
 from placevec.atlas import scores
 from placevec.atlas.ink import count
+from placevec.atlas.score_tables import escaped, match_group, rank_table, score_group
 from placevec.atlas.scores import SPLIT_NOTES, SPLIT_WORDS, ScoreRow
 from placevec.atlas.stylesheet import CSS
 from placevec.errors import FormatError, SchemaError, UsageError
@@ -26,7 +25,6 @@ from placevec.files import write_text
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CSP = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-SIGNS = {"beats": "▲", "level": "≈", "loses": "▼"}
 
 Highlight = Callable[[Mapping[str, Any]], bool]
 
@@ -51,7 +49,7 @@ class Report:
         """Begin a section; empty lines in `text` part paragraphs."""
         anchor = f"s{len(self._sections) + 1}"
         self._sections.append((anchor, heading))
-        return self._add(f'<h2 id="{anchor}">{_text(heading)}</h2>{_paragraphs(text)}')
+        return self._add(f'<h2 id="{anchor}">{escaped(heading)}</h2>{_paragraphs(text)}')
 
     def text(self, text: str) -> Report:
         """Paragraphs; empty lines part them."""
@@ -59,7 +57,7 @@ class Report:
 
     def facts(self, facts: Mapping[str, Any]) -> Report:
         """A list of names and values."""
-        rows = "".join(f"<dt>{_text(name)}</dt><dd>{_text(_value(value))}</dd>" for name, value in facts.items())
+        rows = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(_value(value))}</dd>" for name, value in facts.items())
         return self._add(f'<dl class="facts">{rows}</dl>')
 
     def note(self, text: str, kind: Literal["info", "warning"] = "info") -> Report:
@@ -67,11 +65,11 @@ class Report:
         word = {"info": "Note", "warning": "Warning"}.get(kind)
         if word is None:
             raise UsageError(f"a note is of kind info or warning, not {kind!r}")
-        return self._add(f'<aside role="note" class="{kind}"><p><strong>{word}.</strong>{_text(text)}</p></aside>')
+        return self._add(f'<aside role="note" class="{kind}"><p><strong>{word}.</strong>{escaped(text)}</p></aside>')
 
     def code(self, text: str) -> Report:
         """A command or a recipe, as it is."""
-        return self._add(f"<pre><code>{_text(text)}</code></pre>")
+        return self._add(f"<pre><code>{escaped(text)}</code></pre>")
 
     def figure(
         self, png: str | Path | bytes, caption: str, alt: str, *, narrow: str | Path | bytes | None = None
@@ -97,8 +95,8 @@ class Report:
             other = f'<source media="(max-width: 640px)" srcset="{narrow_source}" {narrow_size}>'
         self._figures += 1
         return self._add(
-            f'<figure><picture>{other}<img src="{source}" {size} alt="{_text(alt)}"></picture>'
-            f"<figcaption><b>Figure {self._figures}.</b> {_text(caption)}</figcaption></figure>"
+            f'<figure><picture>{other}<img src="{source}" {size} alt="{escaped(alt)}"></picture>'
+            f"<figcaption><b>Figure {self._figures}.</b> {escaped(caption)}</figcaption></figure>"
         )
 
     def table(
@@ -112,7 +110,8 @@ class Report:
 
         Args:
             records: its rows.
-            columns: keys to show, or key to heading; by default the keys of the first record.
+            columns: keys to show, or key to heading; by default the keys of the first record. What stands after a
+                line break of a heading is written small below it.
             caption: above it.
             highlight: says of a record whether its row is marked.
         """
@@ -126,10 +125,10 @@ class Report:
         def cell(row: Mapping[str, Any], key: str, *, first: bool) -> str:
             tag = 'th scope="row"' if first else "td"
             style = ' class="number"' if key in numeric else ""
-            return f"<{tag}{style}>{_text(_value(row.get(key)))}</{tag[:2]}>"
+            return f"<{tag}{style}>{escaped(_value(row.get(key)))}</{tag[:2]}>"
 
         head = "".join(
-            f'<th scope="col"{" class=number" if key in numeric else ""}>{_text(name)}</th>'
+            f'<th scope="col"{" class=number" if key in numeric else ""}>{_heading(name)}</th>'
             for key, name in heads.items()
         )
         body = "".join(
@@ -157,11 +156,11 @@ class Report:
         for row in rows:
             groups.setdefault((row.target, row.metric), []).append(row)
         head = "".join(
-            f'<th scope="col">{_text(SPLIT_WORDS.get(split, split))}'
-            f"<small>{_text(SPLIT_NOTES.get(split, ''))}</small></th>"
+            f'<th scope="col">{escaped(SPLIT_WORDS.get(split, split))}'
+            f"<small>{escaped(SPLIT_NOTES.get(split, ''))}</small></th>"
             for split in splits
         )
-        body = "".join(_score_group(target, metric, group, splits) for (target, metric), group in groups.items())
+        body = "".join(score_group(target, metric, group, splits) for (target, metric), group in groups.items())
         return self._table(
             "scores",
             caption,
@@ -169,18 +168,46 @@ class Report:
             f'<thead><tr><th scope="col">Features</th>{head}</tr></thead>{body}',
         )
 
+    def matches(self, records: Iterable[Mapping[str, Any] | ScoreRow], caption: str = "") -> Report:
+        """For each target and split the best learned row against the best baseline; the strictest split first.
+
+        Raises:
+            SchemaError: no target has both.
+        """
+        found = scores.matches(scores.score_rows(records))
+        if not found:
+            raise SchemaError("no target with a learned row and a baseline; run the probe with both")
+        splits = list(dict.fromkeys(match.split for match in found))
+        body = "".join(match_group(split, [match for match in found if match.split == split]) for split in splits)
+        heads = "".join(
+            f'<th scope="col">{name}</th>' for name in ("Target", "Best learned", "Best baseline", "Difference")
+        )
+        return self._table("matches", caption, f"<thead><tr>{heads}</tr></thead>{body}")
+
+    def ranking(
+        self, records: Iterable[Mapping[str, Any] | ScoreRow], ranks: Mapping[str, float], caption: str = ""
+    ) -> Report:
+        """All features by their mean rank over targets, with their scores.
+
+        Args:
+            records: of one split.
+            ranks: the mean rank of each features that has one.
+            caption: above it.
+        """
+        return self._table("ranking", caption, rank_table(scores.score_rows(records), ranks))
+
     def html(self) -> str:
         """The whole page."""
-        links = "".join(f'<li><a href="#{anchor}">{_text(name)}</a></li>' for anchor, name in self._sections)
+        links = "".join(f'<li><a href="#{anchor}">{escaped(name)}</a></li>' for anchor, name in self._sections)
         contents = f'<nav aria-label="Contents"><ol>{links}</ol></nav>' if len(self._sections) > 2 else ""
-        subtitle = f'<p class="subtitle">{_text(self.subtitle)}</p>' if self.subtitle else ""
-        footer = f"<footer>{_text(self.footer)}</footer>" if self.footer else ""
+        subtitle = f'<p class="subtitle">{escaped(self.subtitle)}</p>' if self.subtitle else ""
+        footer = f"<footer>{escaped(self.footer)}</footer>" if self.footer else ""
         return (
-            f'<!DOCTYPE html>\n<html lang="{_text(self.language)}">\n<head>\n<meta charset="utf-8">\n'
+            f'<!DOCTYPE html>\n<html lang="{escaped(self.language)}">\n<head>\n<meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{CSP}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<title>{_text(self.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-            f"<header><h1>{_text(self.title)}</h1>{subtitle}{contents}</header>\n<main>\n"
+            f"<title>{escaped(self.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
+            f"<header><h1>{escaped(self.title)}</h1>{subtitle}{contents}</header>\n<main>\n"
             + "\n".join(self._parts)
             + f"\n</main>\n{footer}\n</body>\n</html>\n"
         )
@@ -200,45 +227,8 @@ class Report:
         # Focusable, so that a wide table can be scrolled by keyboard.
         return self._add(
             f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table class="{kind}">'
-            f"<caption><b>{label}.</b> {_text(caption)}</caption>{inner}</table></div>"
+            f"<caption><span><b>{label}.</b> {escaped(caption)}</span></caption>{inner}</table></div>"
         )
-
-
-def _score_group(target: str, metric: str, rows: Sequence[ScoreRow], splits: Sequence[str]) -> str:
-    table: dict[tuple[str, str], ScoreRow] = {}
-    for row in rows:
-        if (row.features, row.split) in table:
-            raise SchemaError(f"two scores of {row.features!r} for {target!r}, split {row.split!r}; keep one")
-        table[row.features, row.split] = row
-    tops = {split: scores.best(row for row in rows if row.split == split) for split in splits}
-    rivals = {split: scores.best(row for row in rows if row.split == split and not row.learned) for split in splits}
-    better = "higher is better" if rows[0].higher_is_better else "lower is better"
-    head = (
-        f'<tr class="group"><th colspan="{len(splits) + 1}" scope="rowgroup">{_text(target or metric)}'
-        f"<small>{_text(metric + ', ' if target else '')}{better}</small></th></tr>"
-    )
-    lines = [head]
-    for name in scores.ranked_features(rows):
-        own = [table[name, split] for split in splits if (name, split) in table]
-        learned = any(row.learned for row in own)
-        tag = '<span class="tag">learned</span>' if learned else ""
-        cells = "".join(_score_cell(table.get((name, split)), tops[split], rivals[split]) for split in splits)
-        mark = ' class="highlight"' if learned else ""
-        lines.append(f'<tr{mark}><th scope="row">{_text(name)}{tag}</th>{cells}</tr>')
-    return f"<tbody>{''.join(lines)}</tbody>"
-
-
-def _score_cell(row: ScoreRow | None, top: ScoreRow | None, rival: ScoreRow | None) -> str:
-    if row is None:
-        return "<td>–</td>"
-    spread = f' <span class="sd">± {scores.plain(row.sd)}</span>' if math.isfinite(row.sd) else ""
-    style = "mean best" if row is top else "mean"
-    interval = ""
-    if math.isfinite(row.low) and math.isfinite(row.high):
-        interval = f' <span class="interval">[{scores.plain(row.low)}, {scores.plain(row.high)}]</span>'
-    outcome, words = scores.verdict(row, rival)
-    verdict = f'<span class="verdict {outcome}">{SIGNS.get(outcome, "")} {_text(words)}</span>' if words else ""
-    return f'<td><span class="{style}">{scores.plain(row.mean)}{spread}</span>{interval}{verdict}</td>'
 
 
 def _image(png: str | Path | bytes) -> tuple[str, str]:
@@ -251,13 +241,13 @@ def _image(png: str | Path | bytes) -> tuple[str, str]:
     return source, f'width="{width}" height="{height}"'
 
 
-def _text(value: object) -> str:
-    # Control characters are not allowed in HTML, not even escaped.
-    return html.escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]", "\ufffd", str(value)), quote=True)
-
-
 def _paragraphs(text: str) -> str:
-    return "".join(f"<p>{_text(part.strip())}</p>" for part in re.split(r"\n\s*\n", text) if part.strip())
+    return "".join(f"<p>{escaped(part.strip())}</p>" for part in re.split(r"\n\s*\n", text) if part.strip())
+
+
+def _heading(text: str) -> str:
+    first, _, small = text.partition("\n")
+    return escaped(first) + (f"<small>{escaped(small)}</small>" if small else "")
 
 
 def _is_number(value: object) -> bool:

@@ -64,8 +64,32 @@ class ScoreRow:
         return self.mean > other.mean if self.higher_is_better else self.mean < other.mean
 
 
+@dataclass(frozen=True)
+class Match:
+    """The best learned row of a target and split, and the best baseline that it has to beat.
+
+    Attributes:
+        target: what was predicted.
+        metric: of the scores.
+        split: "random", "block" or another name.
+        learned: the learned row with the best mean.
+        baseline: the baseline with the best mean.
+    """
+
+    target: str
+    metric: str
+    split: str
+    learned: ScoreRow
+    baseline: ScoreRow
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the learned row."""
+        return verdict(self.learned, self.baseline)[0]
+
+
 def score_rows(records: Iterable[Mapping[str, Any] | ScoreRow]) -> list[ScoreRow]:
-    """Records with the keys of `ScoreRow` (others are left aside) as rows. Raises SchemaError for a missing key."""
+    """Records with the keys of `ScoreRow` (others are left aside) as rows; null is NaN. SchemaError without a key."""
     known = {field.name for field in fields(ScoreRow)}
     rows = []
     for record in records:
@@ -75,7 +99,8 @@ def score_rows(records: Iterable[Mapping[str, Any] | ScoreRow]) -> list[ScoreRow
         absent = {"features", "split", "mean", "low", "high"} - set(record)
         if absent:
             raise SchemaError(f"score record without {', '.join(sorted(absent))}: {dict(record)}")
-        rows.append(ScoreRow(**{key: value for key, value in record.items() if key in known and value is not None}))
+        given = {key: value for key, value in record.items() if key in known and value is not None}
+        rows.append(ScoreRow(**{"mean": math.nan, "low": math.nan, "high": math.nan, **given}))
     return rows
 
 
@@ -104,6 +129,18 @@ def best(rows: Iterable[ScoreRow]) -> ScoreRow | None:
         if math.isfinite(row.mean) and (top is None or row.better_than(top)):
             top = row
     return top
+
+
+def matches(rows: Sequence[ScoreRow]) -> list[Match]:
+    """For each split (the strictest first) and target the best learned row and the best baseline, where it has both."""
+    found = []
+    for split in reversed(split_order(rows)):
+        for target, metric in dict.fromkeys((row.target, row.metric) for row in rows):
+            own = [row for row in rows if (row.split, row.target, row.metric) == (split, target, metric)]
+            learned, baseline = best(row for row in own if row.learned), best(row for row in own if not row.learned)
+            if learned is not None and baseline is not None:
+                found.append(Match(target, metric, split, learned, baseline))
+    return found
 
 
 def verdict(row: ScoreRow, rival: ScoreRow | None) -> tuple[Outcome, str]:

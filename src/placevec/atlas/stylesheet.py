@@ -75,6 +75,8 @@ table {
   border-bottom: 2px solid var(--ink);
 }
 caption { text-align: left; padding: 0 0 .6rem; caption-side: top; }
+/* Of a table that is wider than the screen, the caption is not: it stays in view while the table is scrolled. */
+caption span { display: inline-block; position: sticky; left: 0; max-width: min(100%, calc(100vw - 2rem)); }
 thead th {
   text-align: left; font-weight: 600; vertical-align: bottom; padding: .5rem .8rem .5rem 0;
   border-top: 2px solid var(--ink); border-bottom: 1px solid var(--ink);
@@ -86,25 +88,49 @@ tbody td, tbody th {
 }
 tbody tr:first-child > * { border-top: 0; }
 td.number, th.number { text-align: right; white-space: nowrap; }
+thead th.number { white-space: normal; }
 tr.highlight > * { background: var(--own); }
 tr.highlight > :first-child { box-shadow: inset 3px 0 0 var(--accent); padding-left: .7rem; }
+.records, .ranking { overflow-wrap: break-word; }
+.records tbody th { min-width: 9em; }
+.records small, .matches small { display: block; color: var(--grey); font-size: .86em; }
 .scores { table-layout: fixed; }
 .scores col.features { width: 24%; }
-.scores tr.group th {
+tr.group th {
   font-weight: 600; padding-top: 1.2rem; border-top: 0; border-bottom: 1px solid var(--grey);
 }
-.scores tr.group + tr > * { border-top: 0; }
-.scores tr.group small { font-weight: 400; color: var(--grey); margin-left: .5em; }
+tr.group + tr > * { border-top: 0; }
+tr.group small, .matches tr.group small {
+  display: inline; font-weight: 400; font-size: .86em; color: var(--grey); margin-left: .5em;
+}
 .scores tbody th { padding-left: .7rem; }
-.scores tr.group th, .scores thead th:first-child { padding-left: 0; }
-.scores .tag {
+tr.group th, .scores thead th:first-child { padding-left: 0; }
+.tag {
   display: inline-block; font-size: .74em; color: var(--accent); border: 1px solid currentColor;
   border-radius: 3px; padding: 0 .35em; margin-left: .45em; vertical-align: .08em;
 }
 .scores .mean { display: inline-block; min-width: 8.2em; white-space: nowrap; }
-.scores .interval { display: inline-block; color: var(--grey); white-space: nowrap; font-size: .92em; }
+.interval { display: inline-block; color: var(--grey); white-space: nowrap; font-size: .92em; }
 .scores .sd { color: var(--grey); font-weight: 400; }
-.scores .best { font-weight: 700; }
+.best { font-weight: 700; }
+.ranking th { min-width: 5.2em; }
+.ranking tbody th { min-width: 13em; }
+.ranking .sign { display: inline-block; width: 1.35em; text-align: right; }
+.sign.beats { color: var(--good); } .sign.level { color: var(--fair); } .sign.loses { color: var(--bad); }
+.matches td, .matches tbody th { padding-top: .6rem; padding-bottom: .6rem; vertical-align: top; }
+.matches tr.group th { padding-top: 1.3rem; padding-bottom: .4rem; }
+.matches tbody th { font-weight: 600; min-width: 7em; }
+.matches tbody th small { font-weight: 400; }
+.matches .own { box-shadow: inset 3px 0 0 var(--accent); }
+.matches .rival { box-shadow: inset 3px 0 0 var(--grey); }
+.matches .own, .matches .rival { padding-left: .8rem; }
+.matches .strips { width: 38%; }
+.strip { display: block; width: 100%; overflow: visible; margin-bottom: .3rem; }
+.strip .tick { stroke: var(--line); stroke-width: 1; }
+.strip line.own { stroke: var(--accent); stroke-width: 3; stroke-linecap: round; stroke-opacity: .5; }
+.strip line.rival { stroke: var(--grey); stroke-width: 3; stroke-linecap: round; stroke-opacity: .5; }
+.strip circle.own { fill: var(--accent); }
+.strip circle.rival { fill: var(--grey); }
 .verdict {
   display: block; width: fit-content; font-size: .84em; line-height: 1.35; padding: .1rem .5rem; border-radius: 4px;
   margin: .25rem 0 .1rem;
@@ -123,9 +149,19 @@ footer {
   table { font-size: .82rem; }
   .scores col.features { width: 30%; }
   .scores tbody th { padding-left: .45rem; padding-right: .5rem; }
-  .scores .tag { display: block; width: fit-content; margin: .15rem 0 0; }
+  .tag { display: block; width: fit-content; margin: .15rem 0 0; }
   .scores .mean { min-width: 0; display: block; }
   tbody td, thead th { padding-right: .5rem; }
+  .ranking tbody th { min-width: 8.5em; max-width: 10em; }
+  .ranking .number { min-width: 3.6em; }
+  .matches thead { display: none; }
+  .matches tr, .matches th, .matches td, .matches .strips { display: block; width: auto; }
+  .matches tbody tr > * { border-top: 0; padding: .2rem 0; }
+  .matches tr.group th { padding: 1.3rem 0 .3rem; }
+  .matches tbody tr + tr { border-top: 1px solid var(--line); padding: .4rem 0; }
+  .matches td.own, .matches td.rival { padding-left: .8rem; margin: .25rem 0; }
+  .matches td.own::before { content: "Best learned: "; color: var(--grey); }
+  .matches td.rival::before { content: "Best baseline: "; color: var(--grey); }
   .facts { grid-template-columns: 1fr; }
   .facts dt { padding-bottom: 0; font-size: .85rem; }
   .facts dd { border-top: 0; padding-top: 0; }
@@ -134,7 +170,7 @@ footer {
   :root { --paper: #fff; --ink: #000; --grey: #444; --line: #ccc; --soft: #f6f6f6; }
   body { font-size: 10pt; padding: 0; }
   nav { display: none; }
-  h2, h3, caption { break-after: avoid; }
+  h2, h3, h2 + p, caption { break-after: avoid; }
   figure, aside, pre, tr { break-inside: avoid; }
   thead { display: table-header-group; }
   .scroll, pre { overflow: visible; }

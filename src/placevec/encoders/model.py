@@ -121,13 +121,14 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str | P
     if odd:
         verb = "lacks" if odd[0] in own else "has the unknown weight"
         raise CheckpointError(
-            f"{Path(where) / WEIGHTS} {verb} {odd[0]!r}: it belongs to another network than {CARD} says"
+            f"{Path(where) / WEIGHTS} {verb} {odd[0]!r}: it belongs to another network than {CARD} says; "
+            "copy the model folder whole"
         )
     for name, value in state.items():
         if own[name].shape != value.shape:
             raise CheckpointError(
                 f"{Path(where) / WEIGHTS}: {name} is {tuple(value.shape)}, the network of {CARD} has "
-                f"{tuple(own[name].shape)}"
+                f"{tuple(own[name].shape)}: it belongs to another network; copy the model folder whole"
             )
     module.load_state_dict(dict(state))
 

@@ -23,6 +23,7 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from placevec.errors import DataError
+from placevec.measure.fitted import Blocks, FittedParts
 from placevec.measure.nested import Fit, Floats, Folds, as_features, as_folds, as_targets
 from placevec.measure.splits import Split
 
@@ -38,10 +39,10 @@ _BOUND = 9.0  # of the logarithm of every setting
 
 
 def nested_additive_gp(
-    x: ArrayLike,
+    x: ArrayLike | FittedParts,
     y: ArrayLike,
     split: Split | Folds,
-    blocks: Sequence[tuple[str, int, int]],
+    blocks: Blocks = (),
     *,
     cap: int = CAP,
     seed: int = 0,
@@ -51,10 +52,10 @@ def nested_additive_gp(
     Per fold O(steps · b · 400³ + cap³) time and O(b · 400² + cap²) memory for b blocks.
 
     Args:
-        x: (n, p) vectors.
+        x: (n, p) vectors; or vectors in blocks that are fitted on the training rows of each fold.
         y: (n,) or (n, t) targets; all share the kernel; classes are one-hot columns.
         split: the folds.
-        blocks: (name, first column, column after the last) of each block.
+        blocks: (name, first column, column after the last) of each block; fitted vectors bring their own.
         cap: at most this many training rows, drawn by the seed.
         seed: of that draw.
 
@@ -63,15 +64,22 @@ def nested_additive_gp(
             nothing to train on.
         UsageError: fewer than 3 folds.
     """
-    features = as_features(x)
-    folds, targets = as_folds(split, len(features)), as_targets(y, len(features))
-    for name, start, stop in blocks:
-        if not 0 <= start < stop <= features.shape[1]:
-            raise DataError(f"the block {name!r} takes columns {start} to {stop} of {features.shape[1]}")
+    fixed = None if callable(x) else as_features(x)
+    n = len(split) if fixed is None else len(fixed)
+    folds, targets = as_folds(split, n), as_targets(y, n)
     prediction = np.full(targets.shape, np.nan)
     chosen: list[dict[str, Any]] = []
     for f, test in enumerate(folds.tests):
         used = np.random.default_rng([seed, f]).permutation(folds.train(f))[:cap]
+        if callable(x):
+            found, blocks = x.parts(folds.train(f))
+            features = as_features(found)
+        else:
+            assert fixed is not None
+            features = fixed
+        for name, start, stop in blocks:
+            if not 0 <= start < stop <= features.shape[1]:
+                raise DataError(f"the block {name!r} takes columns {start} to {stop} of {features.shape[1]}")
         parts = [_scaled(features[:, start:stop], used) for _, start, stop in blocks]
         mean = targets[used].mean(axis=0)
         spread = targets[used].std(axis=0)

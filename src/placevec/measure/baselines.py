@@ -16,8 +16,9 @@ from placevec.errors import DataError, UsageError
 from placevec.geo.cells import ring_index
 from placevec.geo.sphere import LonLat
 from placevec.measure.additive_gp import nested_additive_gp
+from placevec.measure.fitted import FittedParts, some_rows
 from placevec.measure.knn import Metric, Neighbourhood, nested_knn
-from placevec.measure.nested import Fit, Fitted, Floats, Folds, Rows, as_features, mean_fit
+from placevec.measure.nested import Fit, Fitted, Floats, Folds, as_features, mean_fit
 from placevec.measure.rbf import nested_gp
 from placevec.measure.ridge import nested_ridge
 
@@ -68,6 +69,8 @@ class FeatureSet:
             return nested_knn(around, y, folds, metric=self.metric, shared=shared)
         if estimator == "gp" and len(self.blocks) > 1 and isinstance(values, np.ndarray):
             return nested_additive_gp(values, y, folds, self.blocks, seed=seed)
+        if estimator == "gp" and isinstance(values, FittedParts):
+            return nested_additive_gp(values, y, folds, seed=seed)
         if estimator == "gp" and values is not None:
             return nested_gp(values, y, folds, metric=self.metric, seed=seed)
         if estimator == "ridge" and values is not None and not isinstance(values, LonLat):
@@ -84,13 +87,8 @@ class FeatureSet:
         """The same features of some rows."""
         values = self.values
         if callable(values):
-            return replace(self, values=_of_some(values, rows))
+            return replace(self, values=some_rows(values, rows))
         return replace(self, values=None if values is None else values[rows])
-
-
-def _of_some(make: Fitted, rows: Rows) -> Fitted:
-    """The same features of some rows only, numbered anew: the others are neither trained on nor asked for."""
-    return lambda train: make(rows[train])[rows]
 
 
 def coordinate_features(lonlat: LonLat) -> Floats:

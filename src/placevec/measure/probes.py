@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +30,7 @@ from placevec.measure.intervals import (
 )
 from placevec.measure.metrics import CLASSIFICATION, REGRESSION, morans_i, near_weights
 from placevec.measure.nested import Fit, Fitted, Floats, Folds, Rows, as_features
+from placevec.measure.parallel import in_parallel
 from placevec.measure.probe_report import ProbeReport, ProbeRow, Residuals, SplitInfo, best_row
 from placevec.measure.splits import block_split, random_split, suggest_block
 
@@ -149,10 +151,18 @@ def probe(
                 folds.append(Folds(random_split(keys, k, seed + s)))
         infos.append(_info(name, folds, system, range_m))
         found: list[tuple[ProbeRow, dict[str, Floats]]] = []
-        for one, estimator in _pairs(sets):
+        pairs = list(_pairs(sets))
+        ready = in_parallel(
+            [
+                partial(one.fit, estimator, data.targets, folds[s], shared=run.classes, seed=seed + s)
+                for one, estimator in pairs
+                for s in range(shuffles)
+            ]
+        )
+        for one, estimator in pairs:
             fits = []
             for s in range(shuffles):
-                fits.append(one.fit(estimator, data.targets, folds[s], shared=run.classes, seed=seed + s))
+                fits.append(next(ready))
                 if progress is not None:
                     progress(f"{name}: {one.label(estimator)}", len(guesses) * shuffles + s + 1, total)
             row, drawn, guess = run.score(one, estimator, name, fits)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from placevec.errors import UsageError
+from placevec.nn.dense import Linear
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,10 @@ class Capsule(nn.Module):
 
     def __init__(self, config: CapsulesConfig, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.entry = nn.Linear(inputs, config.capacity)
-        self.hidden = nn.ModuleList(nn.Linear(config.capacity, config.capacity) for _ in range(config.layers - 1))
+        self.entry = Linear(inputs, config.capacity)
+        self.hidden = nn.ModuleList(Linear(config.capacity, config.capacity) for _ in range(config.layers - 1))
         self.dropout = nn.Dropout(config.dropout)
-        self.last = nn.Linear(config.capacity, outputs)
+        self.last = Linear(config.capacity, outputs)
 
     def rest(self, pre: Tensor) -> Tensor:
         """What follows the first linear layer: (n, capacity) to (n, outputs)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from placevec.errors import UsageError
+from placevec.nn.dense import Linear
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.first = nn.Linear(width, width)
+        self.first = Linear(width, width)
         self.dropout = nn.Dropout(dropout)
-        self.second = nn.Linear(width, width)
+        self.second = Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, width) to (n, width)."""
@@ -52,9 +53,9 @@ class FCNet(nn.Module):
 
     def __init__(self, config: FCNetConfig, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.entry = nn.Linear(inputs, config.capacity)
+        self.entry = Linear(inputs, config.capacity)
         self.blocks = nn.Sequential(*(ResidualBlock(config.capacity, config.dropout) for _ in range(config.layers)))
-        self.last = nn.Linear(config.capacity, outputs)
+        self.last = Linear(config.capacity, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, inputs) to (n, outputs)."""

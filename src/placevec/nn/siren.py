@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from placevec.errors import UsageError
+from placevec.nn.dense import Linear
 
 FirstActivation = Literal["sine", "h-sine"]
 
@@ -58,7 +59,7 @@ class Sine(nn.Module):
         super().__init__()
         self.w0 = w0
         self.hyperbolic = hyperbolic
-        self.linear = nn.Linear(inputs, outputs)
+        self.linear = Linear(inputs, outputs)
         bound = 1.0 / inputs if first else math.sqrt(6.0 / inputs) / w0
         with torch.no_grad():
             self.linear.weight.uniform_(-bound, bound)
@@ -95,7 +96,7 @@ class Siren(nn.Module):
                 layers.append(nn.Dropout(config.dropout))
             width = config.capacity
         self.hidden = nn.Sequential(*layers)
-        self.last = nn.Linear(width, outputs)
+        self.last = Linear(width, outputs)
         bound = math.sqrt(6.0 / width) / config.w0
         with torch.no_grad():
             self.last.weight.uniform_(-bound, bound)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import shapely
+from numpy.typing import NDArray
 
-from placevec.errors import FormatError, SchemaError
+from placevec.errors import CoordinateError, FormatError, SchemaError
 from placevec.geo.sphere import LonLat
 from placevec.sources.base import Batch, Rows, check_rows
 from placevec.table import Places, Skipped, open_table
@@ -48,7 +50,7 @@ def read_places(path: str | Path, *, lon: str = "lon", lat: str = "lat", id: str
     Raises:
         FormatError: the file is none of these, or is damaged.
         SchemaError: a column is absent, or ids repeat.
-        CoordinateError: a coordinate is out of range.
+        CoordinateError: a coordinate is out of range, or absent.
     """
     where = Path(path)
     if not where.exists():
@@ -83,7 +85,10 @@ def _csv(path: Path, lon: str, lat: str, id: str | None) -> Places:
         for name in data.schema.names
         if name not in (lon, lat, id) and not pa.types.is_null(data[name].type)
     }
-    return Places.create(ids, LonLat(x, y), attributes=rest)
+    try:
+        return Places.create(ids, LonLat(x, y), attributes=rest)
+    except CoordinateError as error:
+        raise CoordinateError(f"{path}: {error}") from None
 
 
 def _geojson(path: Path, id: str | None) -> Places:
@@ -107,7 +112,20 @@ def _geojson(path: Path, id: str | None) -> Places:
                 columns[_free(name)] = pa.array(values)
             except (pa.ArrowInvalid, pa.ArrowTypeError):
                 columns[_free(name)] = pa.array([None if value is None else str(value) for value in values])
+    _check_range(path, geometry)
     return Places.create(ids, geometry=geometry, attributes=columns)
+
+
+def _check_range(path: Path, geometry: NDArray[np.object_]) -> None:
+    """Refuse geometries beyond the Earth: coordinates that are swapped, or projected."""
+    rows = np.flatnonzero(~(shapely.is_missing(geometry) | shapely.is_empty(geometry)))
+    west, south, east, north = shapely.bounds(geometry[rows]).reshape(-1, 4).T
+    try:
+        LonLat(west, south)
+        LonLat(east, north)
+    except CoordinateError as error:
+        shown = re.sub(r"^row (\d+)", lambda match: f"feature {rows[int(match[1])]}", str(error))
+        raise CoordinateError(f"{path}: {shown}") from None
 
 
 def numbered(path: Path, count: int) -> list[str]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -108,7 +108,7 @@ def augment(
 
     The table is read in batches and written as it comes; banks are held in memory as float32. The result has two
     more attributes: `support` (how much bank stands behind the answer, see `features.retrieval.blocks`) and `bank_m`
-    (metres to the nearest bank row that counts); of several banks the least support and the greatest distance. A place
+    (metres to the nearest bank row that counts); of several banks the least of each. A place
     of a bank never finds itself, unless `own` asks for it.
 
     Where the table was itself made by `augment` its blocks are carried over: the recipe lists all blocks of all
@@ -151,7 +151,7 @@ def augment(
     queries = _open(table)
     if not len(queries):
         raise DataError(f"{_name(table, 'the table')} has no rows, so there is nothing to augment")
-    named = [bank] if _is_one(bank) else list(bank)
+    named = [bank] if isinstance(bank, str | Path | EmbeddingTable | StoredTable) else list(bank)
     sources = [_open(one) for one in named]
     held = [
         Bank.of(
@@ -188,10 +188,6 @@ def augment(
         seconds=round(time.monotonic() - began, 3),
         notes=_notes(held, asked, count, [len(source) for source in sources]),
     )
-
-
-def _is_one(bank: Table | Sequence[Table]) -> TypeGuard[Table]:
-    return isinstance(bank, str | Path | EmbeddingTable | StoredTable)
 
 
 def _keys_of(keys: Table | Sequence[Table | None] | None, banks: int) -> list[Table | None]:

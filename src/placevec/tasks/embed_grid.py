@@ -24,7 +24,7 @@ from placevec.errors import DataError, UsageError
 from placevec.geo.boxes import Box, in_polygon
 from placevec.geo.pixel_grid import PixelGrid
 from placevec.geo.sphere import LonLat
-from placevec.grid import CACHE_BYTES, GridSink
+from placevec.grid import WRITE_CACHE, GridSink
 from placevec.provenance import TableMeta
 from placevec.registry import need
 from placevec.table import EmbeddingTable, Places
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 Vectors = NDArray[np.float32]
 Rows = Callable[[NDArray[np.float64]], Vectors]  # latitudes (R,) to vectors (R, W, d)
 
-STRIP_ROWS = 256  # one row of the file's tiles
-STRIP_BYTES = 256 << 20  # of vectors in a strip; a wider raster has lower strips
+STRIP_ROWS = 256  # at most: a strip is one row of the file's tiles, which are smaller where the raster is wide
 
 _UNIT_CODEC = {"method": "alphaearth"}  # known before any vector is: a grid cannot wait for the largest component
 _TABLES = (".parquet", ".geoparquet", ".gpq", ".lance")
@@ -169,7 +168,7 @@ def embed_grid(
     )
     work = _Work(grid, meta, rows, shape, goal, progress)
     rasterio = need("rasterio", extra="raster", purpose="writing an EmbeddingGrid")
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+    with rasterio.Env(GDAL_CACHEMAX=WRITE_CACHE):
         if side is None:
             for _ in work.strips():
                 pass
@@ -210,8 +209,8 @@ class _Work:
     def strips(self) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_], int]]:
         """Write the raster; each strip goes by as (vectors (R, W, d) as stored, which hold (R, W), first row)."""
         grid, lons, lats = self.grid, self.grid.lons, self.grid.lats
-        tall = int(np.clip(STRIP_BYTES // (4 * grid.width * self.meta.space.dims), 1, STRIP_ROWS))
         with GridSink(self.goal, self.meta, bounds=grid.bounds, shape=(grid.height, grid.width)) as sink:
+            tall = min(STRIP_ROWS, sink.side)
             for first in range(0, grid.height, tall):
                 part = lats[first : first + tall]
                 inside = self._inside(lons, part)

@@ -70,6 +70,13 @@ class BankRows:
         named = _with_groups(target)
         values = self._values(target, note)
         found = []
+        if values is not None:
+            # The place alone, without any encoder: what the bank of training rows says by itself.
+            nothing = np.zeros((len(named), 0), dtype=np.float32)
+            for mode in self.modes:
+                if not mode.semantic and not isinstance(mode, Concat):
+                    bank = TrainBank(named, nothing, values, mode, Masks(buffer_m))
+                    found.append(Features(f"training rows, {mode.kind}", bank, "learned", (), bank.digest))
         for query in _queries(named, models, tables):
             for mode in self.modes:
                 masks = Masks() if isinstance(mode, Concat) else Masks(buffer_m)
@@ -134,6 +141,10 @@ class TrainBank:
 
     def __call__(self, train: NDArray[np.int64]) -> NDArray[np.float32]:
         """The features (n, d) of all rows."""
+        return self.parts(train)[0]
+
+    def parts(self, train: NDArray[np.int64]) -> tuple[NDArray[np.float32], tuple[tuple[str, int, int], ...]]:
+        """The features (n, d) of all rows, and the (name, start, stop) of their blocks."""
         known = self.values[train]
         held = np.isfinite(known)
         count = np.maximum(held.sum(axis=0), 1)
@@ -143,7 +154,7 @@ class TrainBank:
         # What is not training is never looked up; zeros say so twice.
         only = np.zeros(scaled.shape, dtype=np.float32)
         only[train] = scaled[train]
-        return CrossFit(self.places, self.vectors, only, self.mode, self.masks)(train)
+        return CrossFit(self.places, self.vectors, only, self.mode, self.masks).parts(train)
 
 
 def _queries(places: Places, models: Sequence[LocationModel], tables: Mapping[str, EmbeddingTable]) -> Iterator[_Query]:
@@ -176,7 +187,10 @@ def _looked_up(
     found = asked.rows(places.lonlat(), query.vectors, ids=places.ids, keys=places.keys)
     good, vectors = found.usable, found.vectors
     if not good.any():
-        raise SchemaError(f"{query.name} + {mode.kind}: the bank answers for no place ({found.reason[0]})")
+        raise SchemaError(
+            f"{query.name} + {mode.kind}: the bank answers for no place ({found.reason[0]}): "
+            "give a smaller --buffer, or another bank"
+        )
     if not good.all():
         note(f"{query.name} + {mode.kind}: the bank has no answer for {int((~good).sum()):,} places; they get the mean")
         vectors[~good] = vectors[good].mean(axis=0)

@@ -16,6 +16,7 @@ from placevec.geo.sphere import LonLat
 from placevec.measure.nested import Fitted
 from placevec.provenance import Saw
 from placevec.table import EmbeddingTable, Places, StoredTable, open_table
+from placevec.table.blocks import blocks_of
 from placevec.tasks.encoders import build_encoder
 from placevec.tasks.evaluate import digest_arrays
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,57 +31,12 @@ from placevec.tasks.evaluate_features import (
     table_features,
     untrained_twins,
 )
+from placevec.tasks.evaluate_protocol import Protocol
 from placevec.tasks.evaluate_targets import Columns, Target, read_target
 from placevec.tasks.inputs import CELLS, Input
 
 # The target, the row of features, steps done and steps in all.
 Progress = Callable[[str, str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How all targets are measured.
-
-    Attributes:
-        splits: "both", or one alone where the other cannot be made.
-        k: folds.
-        shuffles: how often folds are drawn anew; 3 or more for a spread.
-        block: blocks of the spatial split, such as "h3:3", for all targets or by their names; others go by the range
-            of their variogram.
-        buffer_m: metres around test rows without training rows; by default the widest ground a table has seen.
-        estimators: of "ridge", "knn" and "gp", run on all features.
-        log1p: names of the targets of which ln(1 + y) is predicted.
-        classes: names of the targets whose numbers are classes.
-        min_places: targets with a value at fewer places are skipped.
-        limit: at most so many places of a target, drawn by the seed; 0 for all.
-        seed: of everything random.
-    """
-
-    splits: Literal["both", "random", "block"] = "both"
-    k: int = 5
-    shuffles: int = 3
-    block: str | Mapping[str, str] | None = None
-    buffer_m: float | None = None
-    estimators: tuple[str, ...] = ("ridge", "knn")
-    log1p: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    min_places: int = 100
-    limit: int = 0
-    seed: int = 0
-
-    def settings_of(self, name: str) -> dict[str, Any]:
-        """What `measure.probes.probe` is told for a target."""
-        block = self.block.get(name) if isinstance(self.block, Mapping) else self.block
-        return {
-            "splits": ("random", "block") if self.splits == "both" else (self.splits,),
-            "k": self.k,
-            "shuffles": self.shuffles,
-            "block": block,
-            "estimators": self.estimators,
-            "transform": "log1p" if name in self.log1p else "",
-            "kind": "classification" if name in self.classes else "auto",
-            "seed": self.seed,
-        }
 
 
 def evaluate_location(
@@ -143,6 +97,8 @@ def evaluate_location(
         run.banks = BankRows(None if bank is None else read_table(bank), tuple(modes), tuple(bank_from_train))
     elif modes:
         raise UsageError("--mode says how a bank is looked up: give --bank TABLE, or --bank-from-train COLUMN")
+    if out is not None and Path(out).suffix != ".json":
+        raise UsageError(f"{out}: name the output NAME.json; the Markdown and the HTML report stand beside it")
     store = None if out is None else Finished(Path(out).with_suffix(".targets"))
     reports: list[Report] = []
     skipped: dict[str, str] = {}
@@ -151,6 +107,7 @@ def evaluate_location(
     twice = next((t.name for t in read if [o.name for o in read].count(t.name) > 1), None)
     if twice is not None:
         raise UsageError(f"two targets are called {twice!r}: name one differently, NAME=…")
+    rules.check_names([target.name for target in read])
     for place, target in enumerate(read):
         chosen = run.usable(target)
         if isinstance(chosen, str):

@@ -1,145 +1,175 @@
-"""The tables of an evaluation in Markdown: scores by split and target, their details, mean ranks, published figures."""
+"""The tables of an evaluation in Markdown, columns aligned, so that they read well as text too."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from placevec.atlas.scores import SPLIT_NOTES, SPLIT_WORDS, plain
-from placevec.tasks.evaluate import Evaluation, MeanRank, Report
+from placevec.atlas.score_tables import SIGNS
+from placevec.atlas.scores import SPLIT_NOTES, SPLIT_WORDS, ScoreRow, plain, verdict
+from placevec.tasks.evaluate import Evaluation, Report
 from placevec.tasks.evaluate_peers import PUBLISHED
+from placevec.tasks.evaluate_words import (
+    METHOD,
+    OTHERS,
+    PICKED,
+    SPLIT_HEADS,
+    SPLIT_SHORT,
+    best_of_each,
+    headline,
+    provenance,
+    setting,
+    split_records,
+)
 
 DETAILS = {
     "regression": ("R²", "MAE", "Spearman", "Moran's I of residuals"),
     "classification": ("accuracy", "macro-F1", "Moran's I of residuals"),
 }
+READING = (
+    "Mean ± sd over shuffles of the folds, and the 95 % bootstrap interval over places in brackets. ▲: a learned row "
+    "beats the best compulsory baseline; ≈: it ties with it; ▼: it loses to it. Bold names are learned, bold figures "
+    "the best of their column."
+)
 
 
 def markdown(found: Evaluation) -> str:
     """The whole evaluation in Markdown: what stands in the documentation."""
-    parts = ["# Location embeddings: scores", _how(found)]
-    for split in found.splits:
-        parts += [f"## {SPLIT_WORDS[split]} ({SPLIT_NOTES[split]})", _matrix(found, split)]
-    parts += ["## By target", *(_details(report) for report in found.targets)]
-    parts += [
-        "## Published figures of others",
-        "Measured by their authors, on other places, splits and targets: not to be compared digit by digit.",
-    ]
+    parts = ["# Location embeddings: scores", *headline(found), _matches(found), PICKED, READING]
+    if len(found.targets) > 1:
+        parts += ["## Ranks over all targets", "The mean rank is over targets, of rows that all of them have."]
+        for split in reversed(found.splits):
+            parts += [f"### {SPLIT_WORDS[split]} ({SPLIT_NOTES[split]})", _ranks(found, split)]
+    for report in found.targets:
+        parts += [
+            f"## {report['target']}",
+            f"{report['source']}; {setting(report)}.",
+            _scores(report),
+            _details(report),
+        ]
+    rows = [[str(record[key]) for key in SPLIT_HEADS] for record in split_records(found)]
+    parts += ["## How it was measured", METHOD, _table(list(SPLIT_HEADS.values()), rows)]
+    parts += ["## Published figures of others", OTHERS]
     for table in PUBLISHED:
         rows = [[name, *(f"{value:g}" for value in row)] for name, row in table.rows.items()]
         parts += [f"{table.source}; {table.protocol}.", _table(["method", *table.columns], rows)]
     if found.notes or found.skipped:
         lines = [*found.notes, *(f"{name} was skipped: {why}" for name, why in found.skipped.items())]
         parts += ["## Notes", "\n".join(f"- {line}" for line in lines)]
-    return "\n\n".join(parts) + "\n"
+    parts += ["## Provenance", "\n".join(f"- {name}: {value}" for name, value in provenance(found).items())]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def setting(report: Report) -> str:
-    """One line on how a target was measured."""
-    words = [f"{report['n']:,} places"]
-    if report["n_missing"]:
-        words.append(f"{report['n_missing']:,} without a value left out")
-    if report["classes"]:
-        words.append(f"{len(report['classes'])} classes")
-    if report["transform"]:
-        words.append(f"{report['transform']} of the target")
-    first = report["splits"][0]
-    words.append(f"{first['k']} folds, {first['shuffles']} shuffle{'s' if first['shuffles'] > 1 else ''}")
-    for split in report["splits"]:
-        if split["kind"] == "block":
-            words.append(f"blocks {split['block']}, buffer {split['buffer_m'] / 1000:g} km")
-            if split["range_m"]:
-                words.append(f"range of the variogram {split['range_m'] / 1000:,.0f} km")
-    return "; ".join(words)
-
-
-def rank_rows(ranks: Iterable[MeanRank]) -> list[dict[str, Any]]:
-    """The records of a table of mean ranks."""
-    return [
-        {
-            "features": one.features,
-            "learned": one.learned,
-            "rank": f"{one.rank:.1f}",
-            "first": f"{one.first} of {one.targets}",
-            "below": f"{one.loses} of {one.targets}" if one.learned else "",
-        }
-        for one in ranks
-    ]
-
-
-def mark(row: Mapping[str, Any]) -> str:
-    """What a learned row comes to beside the best baseline; empty for baselines."""
-    if row["outcome"] == "loses":
-        return f"▼ below {row['rival']}"
-    return {"beats": "▲", "level": "≈"}.get(row["outcome"], "")
-
-
-def detail_rows(report: Report) -> tuple[list[str], list[dict[str, Any]]]:
-    """The columns and records of all metrics of a target."""
+def detail_rows(report: Report) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """All metrics but the main one: columns (key to heading, split after a line break) and records, the best first."""
     metrics = [name for name in DETAILS[report["kind"]] if any(name in row["scores"] for row in report["rows"])]
-    records = [
-        {
-            "split": row["split"],
-            "features": row["features"],
-            **{name: _value(row["scores"].get(name)) for name in metrics},
-            "against the best baseline": row["verdict"],
-        }
-        for row in report["rows"]
-    ]
-    return ["split", "features", *metrics, "against the best baseline"], records
+    splits = [split["kind"] for split in reversed(report["splits"])]
+    columns = {"features": "features"}
+    for metric in metrics:
+        if metric != report["metric"]:
+            columns |= {f"{metric}, {one}": f"{metric}\n{SPLIT_SHORT.get(one, one)}" for one in splits}
+    records: dict[str, dict[str, Any]] = {}
+    for row in report["rows"]:
+        record = records.setdefault(row["features"], {"features": row["features"], "learned": row["learned"]})
+        record |= {f"{metric}, {row['split']}": row["scores"].get(metric) for metric in metrics}
+    main = f"{report['metric']}, {splits[0]}"
+    return columns, sorted(records.values(), key=lambda record: -_or_worst(record.get(main)))
 
 
-def _how(found: Evaluation) -> str:
-    text = (
-        "Mean ± sd over shuffles of the folds, and the 95 % bootstrap interval over places. Settings were chosen "
-        "inside the training folds. ▲: a learned row beats the best compulsory baseline; ≈: it ties with it; ▼: it "
-        "loses to the one named. Bold: the best of a column. The mean rank is over targets, of rows that all of "
-        "them have."
-    )
-    lines = [f"- {report['target']}: {report['source']}; {setting(report)}" for report in found.targets]
-    return text + "\n\n" + "\n".join(lines)
+def _matches(found: Evaluation) -> str:
+    rows = []
+    for match in best_of_each(found):
+        outcome, words = verdict(match.learned, match.baseline)
+        rows.append(
+            [
+                f"{match.target}, {match.metric}",
+                SPLIT_SHORT.get(match.split, match.split),
+                f"{match.learned.features}: {_full(match.learned)}",
+                f"{match.baseline.features}: {_full(match.baseline)}",
+                f"{SIGNS.get(outcome, '')} {words}".strip(),
+            ]
+        )
+    return _table(["target", "split", "best learned", "best baseline", "difference"], rows) if rows else ""
 
 
-def _matrix(found: Evaluation, split: str) -> str:
+def _ranks(found: Evaluation, split: str) -> str:
     """Rows are features, columns targets, as far as they were measured under a split."""
     reports = [r for r in found.targets if any(row["split"] == split for row in r["rows"])]
     cells = [{row["features"]: row for row in r["rows"] if row["split"] == split} for r in reports]
     ranks = {one.features: one.rank for one in found.mean_ranks(split)}
     names = list(dict.fromkeys(name for report in cells for name in report))
     names.sort(key=lambda name: ranks.get(name, math.inf))
-    best = [max((row["mean"] for row in report.values() if row["mean"] is not None), default=None) for report in cells]
+    best = [_best(report.values()) for report in cells]
     rows = []
     for name in names:
         known = next(report[name] for report in cells if name in report)
-        line = [f"**{name}**" if known["learned"] else name, f"{ranks[name]:.1f}" if name in ranks else "–"]
+        line = [_label(known), f"{ranks[name]:.1f}" if name in ranks else "–"]
         for report, top in zip(cells, best, strict=True):
-            line.append(_cell(report[name], top) if name in report else "–")
+            row = report.get(name)
+            line.append("–" if row is None else f"{_mean(row, top)} {SIGNS.get(row['outcome'], '')}".strip())
         rows.append(line)
-    heads = [f"{r['target']}, {r['metric']}" for r in reports]
-    return _table(["features", "mean rank", *heads], rows)
+    return _table(["features", "mean rank", *(f"{r['target']}, {r['metric']}" for r in reports)], rows)
 
 
-def _cell(row: Mapping[str, Any], top: float | None) -> str:
-    if row["mean"] is None:
-        return "–"
-    mean = _value(row["mean"])
-    text = f"**{mean}**" if row["mean"] == top else mean
-    if row["sd"] is not None:
-        text += f" ± {_value(row['sd'])}"
-    if row["low"] is not None:
-        text += f" [{_value(row['low'])}, {_value(row['high'])}]"
-    return f"{text} {mark(row)}".strip()
+def _scores(report: Report) -> str:
+    """Random and blocks side by side, each learned row with what it comes to under the strictest split."""
+    splits = [split["kind"] for split in report["splits"]]
+    by_name: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in report["rows"]:
+        by_name.setdefault(row["features"], {})[row["split"]] = row
+    best = {split: _best(row for row in report["rows"] if row["split"] == split) for split in splits}
+    strictest = splits[-1]
+    rows = []
+    for own in sorted(by_name.values(), key=lambda own: -_or_worst(own[strictest]["mean"])):
+        row = own[strictest]
+        said = f"{SIGNS.get(row['outcome'], '')} {row['verdict']}".strip()
+        rows.append([_label(row), *(_cell(own[split], best[split]) for split in splits), said])
+    heads = [f"{report['metric']}, {SPLIT_WORDS[split].lower()}" for split in splits]
+    return _table(["features", *heads, f"against the best baseline, {SPLIT_WORDS[strictest].lower()}"], rows)
 
 
 def _details(report: Report) -> str:
     columns, records = detail_rows(report)
-    return f"### {report['target']}\n\n" + _table(columns, [[record[name] for name in columns] for record in records])
+    rows = [[record["features"], *(_value(record.get(key)) for key in list(columns)[1:])] for record in records]
+    return _table([heading.replace("\n", ", ") for heading in columns.values()], rows)
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    return f"**{row['features']}**" if row["learned"] else str(row["features"])
+
+
+def _full(row: ScoreRow) -> str:
+    return plain(row.mean) + (f" [{plain(row.low)}, {plain(row.high)}]" if math.isfinite(row.low) else "")
+
+
+def _mean(row: Mapping[str, Any], top: float) -> str:
+    return f"**{_value(row['mean'])}**" if row["mean"] == top else _value(row["mean"])
+
+
+def _cell(row: Mapping[str, Any], top: float) -> str:
+    if row["mean"] is None:
+        return "–"
+    spread = f" ± {_value(row['sd'])}" if row["sd"] is not None else ""
+    interval = f" [{_value(row['low'])}, {_value(row['high'])}]" if row["low"] is not None else ""
+    return f"{_mean(row, top)}{spread}{interval}"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(_escaped(cell) for cell in line) + " |" for line in lines)
+    cells = [[_escaped(cell) for cell in line] for line in (heads, *rows)]
+    widths = [max(3, *(_width(line[column]) for line in cells)) for column in range(len(heads))]
+    ruler = ["-" * width for width in widths]
+    lines = [[cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)] for line in cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (lines[0], ruler, *lines[1:]))
+
+
+def _width(text: str) -> int:
+    """Columns that a text takes in letters of one width: East Asian ones take two, accents of their own none."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
 
 
 def _escaped(text: str) -> str:
@@ -148,3 +178,11 @@ def _escaped(text: str) -> str:
 
 def _value(value: float | None) -> str:
     return "–" if value is None else plain(value)
+
+
+def _best(rows: Any) -> float:
+    return max((row["mean"] for row in rows if row["mean"] is not None), default=math.nan)
+
+
+def _or_worst(value: float | None) -> float:
+    return -math.inf if value is None else value

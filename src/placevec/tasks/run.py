@@ -40,7 +40,7 @@ class Context:
         area: the study area, if there is one.
         recipe: the whole recipe.
         step: the name of the step.
-        restart: whether the step was forced: leftovers of an earlier, unfinished run of it do not count.
+        restart: whether the step was forced, or was complete with other options: leftovers of that run do not count.
         note: takes a line for people.
         progress: takes the rows done, all rows and counts.
     """
@@ -209,10 +209,10 @@ class _Runner:
         write_text(self.folder / RESULTS, json.dumps(self.stored, indent=1, default=str) + "\n")
 
     def step(self, step: Step, verb: Verb, options: BaseModel, forced: bool) -> StepResult:
-        context = Context(self.folder, self.area, self.recipe, step.name, forced, self.say, self._reporter(step.name))
         label = f"step {step.name!r}" if step.name == step.do else f"step {step.name!r} ({step.do})"
         try:
             inputs = self._digests(options, "in")
+            context = self._context(step, forced)
             identity = verb.identity(options, context) if verb.identity else None
             parts = self._parts(step, options, inputs, identity)
             key = digest_json(parts)[:32]
@@ -222,6 +222,12 @@ class _Runner:
                 self.say(f"{label}: skipped, complete since {record['finished']}")
                 return StepResult(step.name, step.do, "skipped", key, 0.0, tuple(record["outputs"]), record["summary"])
             self.say(f"{label}: {why}")
+            if record is not None and not forced:
+                # What the complete step left of its run does not count either. Forgotten first, so that a kill from
+                # here on leaves a step that is not done and goes on, not one that begins anew each time.
+                context = self._context(step, True)
+                del self.records[step.name]
+                self.write()
             began = time.monotonic()
             summary = _plain(verb.function(options, context))
             seconds = round(time.monotonic() - began, 3)
@@ -244,6 +250,9 @@ class _Runner:
         self.write()
         self.say(f"{label}: done in {seconds:.1f} s")
         return StepResult(step.name, step.do, "done", key, seconds, tuple(outputs), summary)
+
+    def _context(self, step: Step, restart: bool) -> Context:
+        return Context(self.folder, self.area, self.recipe, step.name, restart, self.say, self._reporter(step.name))
 
     def _parts(self, step: Step, options: BaseModel, inputs: dict[str, str], identity: Any) -> dict[str, Any]:
         area = self.area

@@ -145,7 +145,8 @@ def probe_step(options: ProbeOptions, context: Context) -> Any:
 
 def evaluate_step(options: EvaluateOptions, context: Context) -> Any:
     """Run the step."""
-    from placevec.tasks.evaluate_location import Protocol, evaluate_location
+    from placevec.tasks.evaluate_location import evaluate_location
+    from placevec.tasks.evaluate_protocol import Protocol
 
     given = options.protocol.items()
     rules: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given}

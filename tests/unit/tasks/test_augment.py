@@ -6,10 +6,11 @@ import pytest
 
 from conftest import make_table
 from placevec.errors import DataError, SchemaError, SpaceMismatch, UsageError
-from placevec.features.retrieval import Augmenter, Bank, mode_of
+from placevec.features.retrieval import Augmenter, Bank, Fusion, mode_of
 from placevec.geo.sphere import pairwise_m
 from placevec.provenance import Saw, Space
 from placevec.table import EmbeddingTable, Places, open_table, read_skipped, read_table, write_table
+from placevec.table.blocks import blocks_of
 from placevec.tasks.augment import augment
 
 SPACE = Space.mint(8)
@@ -26,7 +27,8 @@ def paths(tmp_path):
         parents=(),
     )
     queries = make_table(120, 8, seed=4, space=SPACE, prefix="q")
-    made = {"keys": keys, "bank": bank, "queries": queries}
+    raw = make_table(300, 3, seed=0).take(np.arange(250))
+    made = {"keys": keys, "bank": bank, "queries": queries, "raw": raw}
     for name, table in made.items():
         write_table(table, tmp_path / f"{name}.parquet")
     return {name: tmp_path / f"{name}.parquet" for name in made} | {"out": tmp_path / "out.parquet"}
@@ -93,6 +95,73 @@ def test_a_joined_bank_needs_no_keys(paths) -> None:
     assert done.index == "exact"
 
 
+def test_several_banks_at_once(paths) -> None:
+    banks = [paths["bank"], paths["raw"]]
+    settings = {"widths_m": [60e3], "degrees": 3}
+    done = augment(paths["queries"], banks, paths["out"], keys=[paths["keys"]], settings=settings)
+    table = read_table(paths["out"]).validate()
+    names = ["query", "harmonics", "bank/soft", "bank/geo-60km", "raw/soft", "raw/geo-60km"]
+    assert [name for name, _, _ in blocks_of(table.meta)] == [block["name"] for block in done.blocks] == names
+    assert blocks_of(table.meta)[-1] == ("raw/geo-60km", 29, 32)
+    assert table.dims == done.dims == 32
+    assert table.meta.dims[-1] == "raw/geo-60km:2"
+    assert (done.rows, done.bank_rows, done.widths_m) == (120, 550, (60e3, 60e3))
+    parents = {read_table(paths[name]).fingerprint() for name in ("queries", "bank", "raw", "keys")}
+    assert set(table.meta.parents) == parents
+    assert table.meta.saw == (Saw("t", "elevation"),)
+    held = [Bank.of(read_table(one), read_table(paths["keys"]), queries=SPACE, name=one.name) for one in banks]
+    queries = read_table(paths["queries"])
+    found = Fusion(held, mode_of("multiscale", settings)).rows(queries.lonlat(), queries.vectors(), ids=queries.ids)
+    assert np.allclose(table.align(queries).vectors(), found.vectors, atol=1e-6)
+
+
+def test_keys_stand_beside_their_banks(paths) -> None:
+    banks = [paths["keys"], paths["raw"]]
+    done = augment(paths["queries"], banks, paths["out"], keys=[None, paths["keys"]], mode="soft")
+    assert [block["name"] for block in done.blocks] == ["query", "keys/soft", "raw/soft"]
+    with pytest.raises(SpaceMismatch, match=r"raw\.parquet.*--keys"):
+        augment(paths["queries"], banks, paths["out"], mode="soft")
+    with pytest.raises(UsageError, match="3 tables of keys for 2 banks"):
+        augment(paths["queries"], banks, paths["out"], keys=[paths["keys"]] * 3, mode="soft")
+
+
+def test_own_rows_and_what_stands_around(paths) -> None:
+    banks = [paths["bank"], paths["raw"]]
+    settings = {"widths_m": [60e3], "degrees": 0}
+    done = augment(paths["keys"], banks, paths["out"], mode="geo", settings=settings, own=True, context=True)
+    table = read_table(paths["out"])
+    assert (done.places, done.rows, done.skipped) == (300, 250, 50)
+    lost = read_skipped(paths["out"])
+    assert {one.id for one in lost} == set(read_table(paths["keys"]).ids) - set(read_table(paths["raw"]).ids)
+    assert {one.reason for one in lost} == {"raw: no bank row of the same id"}
+    assert any("50 places skipped" in note for note in done.notes)
+    assert table.meta.recipe["own"] is True
+    assert table.meta.recipe["context"] == "the kernel means include the place itself"
+    raw = read_table(paths["raw"]).align(table)
+    (at,) = (block for block in done.blocks if block["name"] == "raw/own")
+    assert np.allclose(table.vectors()[:, at["start"] : at["stop"]], raw.vectors() * at["weight"], atol=1e-6)
+    assert (table.column("support") >= 0.999).all()
+    assert not any("within a metre" in note for note in done.notes)
+
+
+def test_of_an_augmented_table_the_blocks_are_carried_over(paths) -> None:
+    first, settings = paths["out"].with_name("first.parquet"), {"widths_m": [60e3], "degrees": 3}
+    augment(paths["raw"], paths["bank"], first, mode="geo", settings=settings, own=True)
+    done = augment(first, paths["keys"], paths["out"], mode="geo", settings={"widths_m": [90e3]}, own=True)
+    table, before = read_table(paths["out"]), read_table(first)
+    names = ["query", "harmonics", "own", "geo-60km", "keys/own", "keys/geo-90km"]
+    assert [name for name, _, _ in blocks_of(table.meta)] == names
+    assert blocks_of(table.meta)[:4] == blocks_of(before.meta)
+    assert list(table.meta.recipe["blocks"][:4]) == list(before.meta.recipe["blocks"])
+    assert table.meta.dims[: before.dims] == before.meta.dims
+    assert np.array_equal(table.vectors()[:, : before.dims], before.align(table).vectors())
+    assert table.meta.recipe["query"]["do"] == "augment"
+    assert done.dims == before.dims + 16
+    # Harmonics that somebody asks for are there.
+    more = augment(first, paths["keys"], paths["out"], mode="geo", settings=settings)
+    assert "harmonics-2" in [block["name"] for block in more.blocks]
+
+
 def test_folds_answer_the_banks_own_places(paths) -> None:
     done = augment(paths["keys"], paths["bank"], paths["out"], keys=paths["keys"], folds=5)
     assert done.rows == 300
@@ -156,8 +225,9 @@ def test_what_is_not_finite_is_named(paths) -> None:
     column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 5)
     at = bank.data.schema.get_field_index("embedding")
     broken = EmbeddingTable(bank.data.set_column(at, "embedding", column), bank.meta)
-    with pytest.raises(SchemaError, match=f"{bank.ids[7]}"):
-        run({**paths, "bank": broken})
+    for given in (broken, [paths["raw"], broken]):
+        with pytest.raises(SchemaError, match=f"{bank.ids[7]}"):
+            run({**paths, "bank": given})
 
 
 def test_places_on_a_bank_row_of_another_id_are_noted(paths) -> None:
@@ -195,3 +265,13 @@ def test_the_command(paths, capsys) -> None:
     found = CliRunner().invoke(app, [*words, "--mode", "concat", "--max-distance", "200km", "--quiet"])
     assert found.exit_code == 0, found.output
     assert isinstance(CliRunner().invoke(app, [*words, "--buffer", "far"]).exception, UsageError)
+    both = [str(paths["raw"]), "--bank", str(paths["keys"]), "--bank", str(paths["bank"]), "-o", str(paths["out"])]
+    found = CliRunner().invoke(app, [*both, "--mode", "geo", "--own", "--context", "--format", "json", "--quiet"])
+    assert found.exit_code == 0, found.output
+    names = [block["name"] for block in json.loads(found.stdout.splitlines()[-1])["blocks"]]
+    assert names[:3] == ["query", "harmonics", "keys/own"]
+    assert "bank/own" in names
+    both[0] = str(paths["queries"])
+    soft = [*both, "--keys", "-", "--keys", str(paths["keys"]), "--mode", "soft", "--quiet"]
+    assert CliRunner().invoke(app, soft).exit_code == 0
+    assert isinstance(CliRunner().invoke(app, [*both, "--mode", "geo", "--context"]).exception, UsageError)

@@ -17,7 +17,8 @@ from placevec.table import EmbeddingTable, Places, write_table
 from placevec.tasks.evaluate import Evaluation
 from placevec.tasks.evaluate_banks import TrainBank
 from placevec.tasks.evaluate_features import read_encoders
-from placevec.tasks.evaluate_location import Protocol, evaluate_location, write_evaluation
+from placevec.tasks.evaluate_location import evaluate_location, write_evaluation
+from placevec.tasks.evaluate_protocol import Protocol
 from placevec.tasks.evaluate_tables import markdown
 from placevec.tasks.evaluate_targets import Columns, polygon_values, read_target
 
@@ -174,8 +175,8 @@ def test_everything_in_one_report(tmp_path, geojson, csv):
     assert [one["target"] for one in whole["targets"]] == ["height", "land", "price"]
     assert whole["targets"][2]["transform"] == "log1p"
     text = out.with_suffix(".md").read_text()
-    assert "| **images · ridge** |" in text
-    assert "▼ below" in text
+    assert "| **images · ridge** " in text
+    assert "▼ loses to " in text
     assert "RANGE (CVPR 2025), table 2; random 80/20 split, ridge" in text
     page = out.with_suffix(".html").read_text()
     assert page.count('<img src="data:image/png') == 3

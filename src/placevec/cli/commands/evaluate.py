@@ -95,8 +95,8 @@ def location(
     import sys
 
     from placevec.cli.output import emit, note, progress
-    from placevec.geo.boxes import parse_near
-    from placevec.tasks.evaluate_location import Protocol, evaluate_location
+    from placevec.tasks.evaluate_location import evaluate_location
+    from placevec.tasks.evaluate_protocol import Protocol
     from placevec.tasks.evaluate_targets import Columns
 
     rules = Protocol(
@@ -104,7 +104,7 @@ def location(
         k=k,
         shuffles=shuffles,
         block=_blocks(block or []),
-        buffer_m=None if buffer is None else parse_near(f"0,0,{buffer}")[2],
+        buffer_m=None if buffer is None else _metres(buffer),
         estimators=tuple(one.value for one in probe) if probe else ("ridge", "knn"),
         log1p=tuple(log1p or ()),
         classes=tuple(classes or ()),
@@ -159,3 +159,14 @@ def _blocks(given: list[str]) -> str | dict[str, str] | None:
     if len(rest) > 1 or (rest and named):
         raise UsageError(f"--block {' --block '.join(given)}: give one for all targets, or NAME=BLOCKS for each")
     return named or (rest[0] if rest else None)
+
+
+def _metres(text: str) -> float:
+    """A distance with its unit."""
+    from placevec.errors import UsageError
+    from placevec.geo.boxes import parse_near
+
+    try:
+        return parse_near(f"0,0,{text}")[2]
+    except UsageError:
+        raise UsageError(f"--buffer {text}: write a distance like 60km or 800m") from None

@@ -126,8 +126,8 @@ class Augmenter:
     ) -> None:
         self.mode = mode
         self.masks = masks or Masks()
-        self.bare = bare if like is None else like.bare
-        self.context = context if like is None else like.context
+        self.bare: bool = bare if like is None else like.bare
+        self.context: bool = context if like is None else like.context
         if self.context:
             _check_context(mode, self.masks)
         self.bank = _fit_for(bank, mode, self.masks)

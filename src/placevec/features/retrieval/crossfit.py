@@ -132,7 +132,11 @@ class CrossFit:
             )
 
     def __call__(self, train_rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Features (n, d) of all rows from a bank of `train_rows`.
+        """Features (n, d) of all rows from a bank of `train_rows`; see `parts`."""
+        return self.parts(train_rows)[0]
+
+    def parts(self, train_rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], tuple[tuple[str, int, int], ...]]:
+        """Features (n, d) of all rows from a bank of `train_rows`, and the (name, start, stop) of their blocks.
 
         A row for which no training row is left after masking gets the mean of those that have some in the columns
         that are looked up: it says nothing about them.
@@ -166,4 +170,4 @@ class CrossFit:
             out[~good] = out[good].mean(axis=0)
             query = whole.blocks[0]
             out[~good, query.start : query.stop] = self.vectors[~good] * np.float32(query.weight)
-        return out
+        return out, tuple((one.name, one.start, one.stop) for one in whole.blocks if one.stop > one.start)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.errors import DataError, SpaceMismatch, UsageError
+from placevec.errors import SpaceMismatch, UsageError
 from placevec.features.retrieval.bank import Bank, Vectors
 from placevec.features.retrieval.blocks import CONTEXT, NO_OWN, Augmented, Augmenter, Block, scale
 from placevec.features.retrieval.crossfit import Folded
@@ -161,7 +161,7 @@ class Fusion:
     ) -> Augmented:
         """See `Augmenter.rows`. A place needs an answer from every bank.
 
-        Of several banks the support is the least, the distance and what is left out of a softmax the greatest.
+        Of several banks support and distance are the least, and what is left out of a softmax is the greatest.
         """
         lon, lat = (lonlat.lon, lonlat.lat) if isinstance(lonlat, LonLat) else lonlat
         out = np.zeros((len(vectors), self.dims), dtype=np.float32)
@@ -188,7 +188,7 @@ class Fusion:
         out[lost] = 0.0
         support = np.min([one.support for one in facts], axis=0)
         left_out = np.max([one.left_out for one in facts], axis=0)
-        bank_m = np.fmax.reduce([one.bank_m for one in facts])
+        bank_m = np.fmin.reduce([one.bank_m for one in facts])
         return Augmented(out, np.where(lost, 0.0, support), bank_m, np.where(lost, 0.0, left_out), reason)
 
     def _own_rows(

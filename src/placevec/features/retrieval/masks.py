@@ -149,6 +149,18 @@ class Queries:
             good &= (chord > self.masks.low) & (chord <= self.masks.high)
         return good
 
+    def usable_rows(self) -> NDArray[np.bool_]:
+        """Which rows (b, n) of the bank count for each query, for a bank of few rows."""
+        good = np.ones((len(self), len(self.bank)), dtype=bool)
+        good[self.own] = False
+        if self.masks.geographic:
+            squares = np.zeros(good.shape)
+            for axis in range(3):
+                squares += np.subtract.outer(self.unit[:, axis], self.bank.unit[:, axis]) ** 2
+            chord = np.sqrt(squares)
+            good &= (chord > self.masks.low) & (chord <= self.masks.high)
+        return good
+
 
 def distance_text(metres: float) -> str:
     """A distance for people: "850 m", "12.5 km", "310 km"."""

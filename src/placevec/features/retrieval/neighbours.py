@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.features.retrieval.bank import Rows, Vectors
+from placevec.features.retrieval.dense import best_rows, is_small
 from placevec.features.retrieval.levels import Level, joined
 from placevec.features.retrieval.masks import Queries
 from placevec.index.base import Index
@@ -26,6 +27,9 @@ def most_alike(index: Index, queries: Queries, k: int) -> tuple[Rows, Vectors]:
     rows = np.full((len(queries), k), -1, dtype=np.int64)
     scores = np.full((len(queries), k), np.nan, dtype=np.float32)
     open_ = np.flatnonzero(queries.vectors.any(axis=1)) if index.space.metric == "cosine" else np.arange(len(queries))
+    if is_small(index, queries):
+        best_rows(queries, k, open_, rows, scores)
+        return rows, scores
     if queries.masks.max_m is not None:
         _each(index, queries, open_, k, rows, scores)
         return rows, scores

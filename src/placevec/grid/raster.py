@@ -1,9 +1,4 @@
-"""EmbeddingGrid: a dense raster of vectors, kept as a tiled GeoTIFF instead of a table of pixels.
-
-A pixel table of ids and geometries would outweigh its vectors. The grid is a cloud-optimised GeoTIFF with one band
-for each component and the footer `emb` of a table in its tags; it is read by window and by block, whichever way up
-it was written.
-"""
+"""EmbeddingGrid: a raster of vectors, read by window and by block, whichever way up it was written."""
 
 from __future__ import annotations
 
@@ -19,23 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from placevec.errors import CrsError, FormatError, SchemaError, UsageError
-from placevec.files import whole
+from placevec.errors import CrsError, FormatError, SchemaError
 from placevec.geo.boxes import Box, box_polygon, check_box, split_box
 from placevec.geo.cells import Cells
 from placevec.geo.frames import LONLAT, to_lonlat, transform
 from placevec.geo.sphere import LonLat
+from placevec.grid.means import CellMeans, cell_rows
 from placevec.provenance import Space, TableMeta
 from placevec.registry import need
 from placevec.table.codec import decode
 from placevec.table.embeddings import EmbeddingTable, norms
-from placevec.table.places import Places
 
 TAG = "PLACEVEC_EMB"
 BLOCK = 256
 CACHE_BYTES = 2**27  # of GDAL; its own choice, a share of the machine's memory, would hold the whole grid
-_SHORT = 1e-6  # a mean vector shorter than this has no direction
-_EXTRA = {"extra": "raster", "purpose": "reading and writing an EmbeddingGrid"}
+EXTRA = {"extra": "raster", "purpose": "reading and writing an EmbeddingGrid"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class EmbeddingGrid:
 
     def windows(self, bbox: Box | None = None) -> Iterator[Window]:
         """The pixels of the grid, or of `bbox` (west, south, east, north in degrees), block by block."""
-        rasterio = need("rasterio", **_EXTRA)
+        rasterio = need("rasterio", **EXTRA)
         with self._open() as raster:
             keep = None if bbox is None else pixel_windows(raster.transform, raster.crs.to_wkt(), check_box(bbox))
             for _, block in raster.block_windows(1):
@@ -147,7 +140,7 @@ class EmbeddingGrid:
 
     def read(self, tiles: Iterable[Tile]) -> Iterator[tuple[Tile, NDArray[np.float32], NDArray[np.bool_]]]:
         """Each tile with the vectors (n, d) of its pixels that hold a value, in rows, and the mask (height, width)."""
-        rasterio = need("rasterio", **_EXTRA)
+        rasterio = need("rasterio", **EXTRA)
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), self._open() as raster:
             for tile in tiles:
                 block = rasterio.windows.Window(tile.column, tile.row, tile.width, tile.height)
@@ -194,7 +187,7 @@ class EmbeddingGrid:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        rasterio = need("rasterio", **_EXTRA)
+        rasterio = need("rasterio", **EXTRA)
         try:
             with rasterio.open(str(self.path)) as raster:
                 yield raster
@@ -218,60 +211,9 @@ class EmbeddingGrid:
         return vectors, valid
 
 
-class CellMeans:
-    """Mean vectors of pixels by cell, from any number of pieces; memory grows with the cells, not with the pixels."""
-
-    def __init__(self, cells: Cells, dims: int) -> None:
-        self.cells = cells
-        self._known = np.empty(0, dtype=np.uint64)
-        self._sums = np.empty((0, dims))
-        self._counts = np.empty(0, dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def add(self, lonlat: LonLat, vectors: NDArray[np.float32]) -> None:
-        """Add pixels: their centres (n) and vectors (n, d)."""
-        found, inverse = np.unique(self.cells.assign(lonlat), return_inverse=True)
-        if len(found) == 0:
-            return
-        merged = np.union1d(self._known, found)
-        at, into = np.searchsorted(merged, self._known), np.searchsorted(merged, found)
-        sums, counts = np.zeros((len(merged), vectors.shape[1])), np.zeros(len(merged), dtype=np.int64)
-        sums[at], counts[at] = self._sums, self._counts
-        order = np.argsort(inverse, kind="stable")
-        starts = np.searchsorted(inverse[order], np.arange(len(found)))
-        sums[into] += np.add.reduceat(vectors[order].astype(np.float64), starts, axis=0)
-        counts[into] += np.bincount(inverse, minlength=len(found))
-        self._known, self._sums, self._counts = merged, sums, counts
-
-    def result(self, *, unit: bool) -> tuple[NDArray[np.uint64], NDArray[np.float32], NDArray[np.int64], int]:
-        """Cells (m,), their mean vectors (m, d), pixels in each (m,), and how many cells were left out.
-
-        With `unit` means are brought to length 1; a cell whose pixels cancel each other has no direction and is left
-        out.
-        """
-        vectors = self._sums / self._counts[:, None]
-        kept = np.arange(len(vectors))
-        if unit:
-            lengths = np.linalg.norm(vectors, axis=1)
-            kept = np.flatnonzero(lengths > _SHORT)
-            vectors = vectors[kept] / lengths[kept, None]
-        left_out = len(self._known) - len(kept)
-        return self._known[kept], vectors.astype(np.float32), self._counts[kept], left_out
-
-
-def cell_rows(cells: Cells, found: NDArray[np.uint64], pixels: NDArray[np.int64]) -> Places:
-    """One row for each cell, named by the cell, with the number of pixels averaged."""
-    hexagons = cells.name.startswith("h3:")
-    names = np.char.mod("%x", found) if hexagons else found.astype(str)
-    h3 = {"h3": found} if hexagons else {}
-    return Places.create(names, cells.centre(found), attributes={"pixels": pixels}, **h3)
-
-
 def pixel_windows(transform_of: Any, crs: Any, bbox: Box) -> list[Any]:
     """The rasterio windows of pixels that a box (degrees) touches, for a raster with this transform and CRS."""
-    rasterio = need("rasterio", **_EXTRA)
+    rasterio = need("rasterio", **EXTRA)
     found = []
     for part in split_box(bbox):
         # Many vertices: a straight edge of the box is curved in another system.
@@ -290,109 +232,3 @@ def map_affine(
     """An affine transformation of pairs such as (column, row); its own operators differ between its versions."""
     a, b, c, d, e, f = (float(value) for value in affine[:6])
     return a * first + b * second + c, d * first + e * second + f
-
-
-class GridSink:
-    """Writes an EmbeddingGrid strip by strip, north to south; the file appears when all is written, or not at all.
-
-    Args:
-        path: a name ending in .tif.
-        meta: Space, dtype (float32, float16 is kept as float32, int8 with a codec) and provenance.
-        bounds: (left, bottom, right, top) in units of `crs`.
-        shape: (rows, columns) of pixels.
-        crs: any CRS that PROJ knows.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        meta: TableMeta,
-        *,
-        bounds: tuple[float, float, float, float],
-        shape: tuple[int, int],
-        crs: Any = "EPSG:4326",
-    ) -> None:
-        if Path(path).suffix.lower() not in (".tif", ".tiff"):
-            raise UsageError(f"{path}: a grid's name ends in .tif")
-        self.path = Path(path)
-        # GeoTIFF has no half floats that all readers know.
-        self.meta = meta.replace(dtype="int8" if meta.dtype == "int8" else "float32", kind="pixel")
-        self.bounds, self.shape, self.crs = bounds, shape, crs
-        self._whole = whole(self.path)
-        self._row = 0
-
-    def __enter__(self) -> GridSink:
-        rasterio = need("rasterio", **_EXTRA)
-        self._part = self._whole.__enter__()
-        self._plain = self._part.with_name(f"{self._part.name}.tif")
-        height, width = self.shape
-        integer = self.meta.dtype == "int8"
-        self._raster = rasterio.open(
-            self._plain,
-            "w",
-            driver="GTiff",
-            width=width,
-            height=height,
-            count=self.meta.space.dims,
-            dtype=self.meta.dtype,
-            crs=self.crs,
-            transform=_transform_of(self.bounds, width, height),
-            nodata=-128 if integer else float("nan"),
-            tiled=True,
-            blockxsize=BLOCK,
-            blockysize=BLOCK,
-            interleave="pixel",
-            compress="zstd",
-            BIGTIFF="IF_SAFER",
-        )
-        for band, name in enumerate(self.meta.dims or [f"dim_{i}" for i in range(self.meta.space.dims)], start=1):
-            self._raster.set_band_description(band, name)
-        self._raster.update_tags(**{TAG: json.dumps(self.meta.to_footer())})
-        return self
-
-    def write(self, strip: NDArray[Any]) -> None:
-        """Add the next rows: (rows, columns, d), stored form; NaN (or -128) where there is no value."""
-        rasterio = need("rasterio", **_EXTRA)
-        rows, columns, dims = strip.shape
-        if columns != self.shape[1] or dims != self.meta.space.dims or self._row + rows > self.shape[0]:
-            raise SchemaError(f"a strip of {strip.shape} does not fit a grid of {self.shape} with {dims} dims")
-        window = rasterio.windows.Window(0, self._row, columns, rows)
-        self._raster.write(np.moveaxis(strip, 2, 0).astype(self.meta.dtype, copy=False), window=window)
-        self._row += rows
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        rasterio = need("rasterio", **_EXTRA)
-        try:
-            self._raster.close()
-            if kind is None:
-                if self._row != self.shape[0]:
-                    raise SchemaError(f"{self._row} of {self.shape[0]} rows of {self.path.name} were written")
-                from rasterio.shutil import copy
-
-                resampling = "NEAREST" if self.meta.dtype == "int8" else "AVERAGE"
-                with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
-                    copy(
-                        self._plain,
-                        self._part,
-                        driver="COG",
-                        compress="ZSTD",
-                        blocksize=BLOCK,
-                        overview_resampling=resampling,
-                        bigtiff="IF_SAFER",
-                    )
-        except BaseException as failure:
-            self._whole.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        finally:
-            self._plain.unlink(missing_ok=True)
-        try:
-            self._whole.__exit__(kind, error, trace)
-        except BaseException as again:
-            if again is not error:
-                raise
-
-
-def _transform_of(bounds: tuple[float, float, float, float], width: int, height: int) -> Any:
-    affine = need("affine", **_EXTRA)
-    left, bottom, right, top = bounds
-    return affine.Affine((right - left) / width, 0.0, left, 0.0, -(top - bottom) / height, top)
