@@ -3,8 +3,8 @@
 The location encoder learns from the image vectors of Iberia (2,398 H3 cells; `placevec train
 examples/location/iberia.toml` makes them) with the same harmonics, network and training, once on the globe and once in
 the frame of the region. It is asked to find a place's own image among those of all held-out places: of cells scattered
-between the training cells (what a map of a region asks for), and of whole blocks with a buffer of a chip's width (what a
-region without any imagery would ask for). MRR, mean over seeds, with chance beside it.
+between the training cells (what a map of a region asks for), and of whole blocks with a buffer of a chip's width (what
+a region without any imagery would ask for). MRR, mean over seeds, with chance beside it.
 
     python benchmarks/local_scale.py iberia/tables/image.parquet [--seeds 3]
 """

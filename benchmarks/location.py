@@ -187,6 +187,7 @@ def points(degrees: int, n: int, few: int, rounds: int, targets: Targets) -> Non
 
 def raster(name: str, degrees: int, rows: int, few: int, rounds: int, targets: Targets) -> None:
     """The first layer and the whole encoder on a raster, against our own point path and the closed form."""
+    from placevec.encoders.location import BATCH
     from placevec.geo.pixel_grid import PixelGrid
     from placevec.nn.dense import linear
     from placevec.nn.harmonics_grid import HarmonicsGrid
@@ -201,8 +202,8 @@ def raster(name: str, degrees: int, rows: int, few: int, rounds: int, targets: T
     layer, ready = HarmonicsGrid(weight, degrees, torch.from_numpy(grid.lons)), encoder.rows_at(grid.lons)
 
     def first_points() -> None:
-        for start in range(0, len(pixels), 8192):
-            linear(encoder.net.position(pixels[start : start + 8192]), weight, None)  # as the encoder does
+        for start in range(0, len(pixels), BATCH):
+            linear(encoder.net.position(pixels[start : start + BATCH]), weight, None)  # as the encoder does
 
     def first_rows() -> None:
         for start in range(0, rows, 8):

@@ -52,9 +52,9 @@ def test_the_story_command_by_command(trained: Path) -> None:
     assert {"image/own", "raw/own"} <= set(names)
     assert np.isfinite(table.places().column("support")).all()
     placevec(
-        trained, "evaluate", "location", "iberia/models/location", "iberia/tables/augmented.parquet", "--area", "iberia",
-        "--raw", "iberia/tables/raw.parquet", "-t", "elevation=dataset:etopo20", "--probe", "ridge", "--probe", "gp",
-        "--shuffles", "3" if FULL else "1", "-o", "iberia/results/location.json", "--quiet",
+        trained, "evaluate", "location", "iberia/models/location", "iberia/tables/augmented.parquet", "--area",
+        "iberia", "--raw", "iberia/tables/raw.parquet", "-t", "elevation=dataset:etopo20", "--probe", "ridge",
+        "--probe", "gp", "--shuffles", "3" if FULL else "1", "-o", "iberia/results/location.json", "--quiet",
     )  # fmt: skip
     report = json.loads((trained / "iberia/results/location.json").read_text())
     assert "elevation" in json.dumps(report)

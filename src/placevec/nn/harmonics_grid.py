@@ -13,14 +13,17 @@ decomposition of its table of waves. Only those are summed.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from placevec.nn.harmonics import azimuth, column, empty, legendre
+from placevec.nn.harmonics import azimuth, column, empty, legendre, legendre_series, waves
 
 PANEL = 128  # columns at a time: enough for the matrix product, few enough to span a small share of the circle
-DROPPED = 1e-8  # directions of a panel below this share of its largest one are left out: beyond float32
+DROPPED = 3e-8  # directions of a panel below this share of its largest one are left out: half a unit of float32
+TABLE_DEGREES = 128  # up to it (8 MB) the Legendre functions of some rows are two matrix products
 
 
 class HarmonicsGrid:
@@ -49,7 +52,8 @@ class HarmonicsGrid:
         sums = self._sums(lats)
         for start, basis, directions in self._panels:
             stop = start + len(basis)
-            near = (sums if directions is None else product(directions, sums)).view(-1, len(lats), self.units)
+            near = sums if directions is None else product(directions, sums)
+            near = near.view(basis.shape[1], len(lats), self.units)
             product(basis, near.transpose(0, 1), out=out[:, start:stop])
         return out
 
@@ -78,10 +82,27 @@ def product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
 
 def legendre_by_order(lats: Tensor, degrees: int) -> list[Tensor]:
     """For m = 0 ... L-1 the P_lm of latitudes (R,) for l = m ... L-1, each (R, L-m) float32."""
-    full = torch.zeros((degrees, len(lats), degrees), dtype=torch.float32, device=lats.device)
-    for degree, row in enumerate(legendre(lats, degrees)):
-        full[: degree + 1, :, degree] = row.to(torch.float32)
+    if degrees <= TABLE_DEGREES:
+        around, table = waves(90.0 - lats.to(torch.float64), degrees).T, _series_table(degrees, lats.device)
+        full = torch.empty((degrees, len(lats), degrees), dtype=torch.float32, device=lats.device)
+        full[0::2] = around.real.to(torch.float32) @ table[0::2]
+        full[1::2] = around.imag.to(torch.float32) @ table[1::2]
+    else:
+        full = torch.zeros((degrees, len(lats), degrees), dtype=torch.float32, device=lats.device)
+        for degree, row in enumerate(legendre(lats, degrees)):
+            full[: degree + 1, :, degree] = row.to(torch.float32)
     return [full[order, :, order:] for order in range(degrees)]
+
+
+@lru_cache(maxsize=4)
+def _series_table(degrees: int, device: torch.device) -> Tensor:
+    """The Fourier coefficients of `legendre_series` as one table (L, L, L): order m, frequency k, degree l."""
+    table = torch.zeros((degrees, degrees, degrees), dtype=torch.float32, device=device)
+    for degree, (even, odd) in enumerate(legendre_series(degrees, device)):
+        frequencies = slice(degree % 2, degree + 1, 2)
+        table[0 : degree + 1 : 2, frequencies, degree] = even
+        table[1 : degree + 1 : 2, frequencies, degree] = odd
+    return table
 
 
 def _by_order(weight: Tensor, degrees: int) -> list[tuple[Tensor, Tensor]]:

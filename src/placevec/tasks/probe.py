@@ -17,6 +17,7 @@ from placevec.measure.probe_report import ProbeReport
 from placevec.measure.probes import Progress
 from placevec.measure.probes import probe as probe_vectors
 from placevec.table import EmbeddingTable, Places, StoredTable, open_table
+from placevec.table.blocks import blocks_of
 from placevec.tasks.inputs import sample
 from placevec.tasks.map import Tables
 
@@ -35,6 +36,7 @@ def probe(
     block: str | None = None,
     buffer_m: float | None = None,
     splits: Literal["both", "random", "block"] = "both",
+    estimators: Sequence[str] = ("ridge", "knn"),
     k: int = 5,
     shuffles: int = 3,
     unseen: bool = False,
@@ -56,6 +58,8 @@ def probe(
         block: blocks of the spatial split, "h3:RES"; by default from the range of the target's variogram.
         buffer_m: metres around test rows without training rows; by default the width of a chip's ground.
         splits: "both", as the protocol has it; one alone where the other cannot be made.
+        estimators: of "ridge", "knn" and "gp", run on all features; the GP gives each block of an augmented vector a
+            kernel of its own.
         k: folds.
         shuffles: repetitions with other folds.
         unseen: probe only rows whose label nothing has seen, instead of refusing.
@@ -111,6 +115,8 @@ def probe(
             h3=None if cells is None else cells[keep],
             raw=None if pixels is None else pixels[keep],
             untrained={key: one[keep] for key, one in idle.items()},
+            blocks={key: blocks_of(table.meta) for key, table in named.items() if table.space.dims <= MAX_FEATURES},
+            estimators=estimators,
             transform="" if transform == "none" else transform,
             seed=seed,
             progress=progress,

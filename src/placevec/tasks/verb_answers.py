@@ -47,6 +47,7 @@ class ProbeOptions(Options):
     block: str | None = None
     buffer_m: float | None = None
     splits: Literal["both", "random", "block"] = "both"
+    estimators: tuple[Literal["ridge", "knn", "gp"], ...] = ("ridge", "knn")
     k: int = Field(5, ge=3)
     shuffles: int = Field(3, ge=1)
 
@@ -134,6 +135,7 @@ def probe_step(options: ProbeOptions, context: Context) -> Any:
         block=options.block,
         buffer_m=options.buffer_m,
         splits=options.splits,
+        estimators=options.estimators,
         k=options.k,
         shuffles=options.shuffles,
         seed=context.seed,

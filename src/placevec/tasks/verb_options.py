@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,7 +11,6 @@ from placevec.config import InPath
 from placevec.errors import UsageError
 from placevec.tasks.inputs import CELLS, Chips, Input
 from placevec.tasks.run import Context
-from pathlib import Path
 
 GRID = "grid"
 

@@ -1,4 +1,4 @@
-"""The additive Gaussian process: its gradient, its formula written out, and what it makes of blocks that say nothing."""
+"""The additive Gaussian process: its gradient, its formula written out, and blocks that say nothing."""
 
 from __future__ import annotations
 

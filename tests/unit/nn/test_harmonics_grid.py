@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from placevec.nn.harmonics import spherical_harmonics
+from placevec.nn import harmonics_grid
 from placevec.nn.harmonics_grid import HarmonicsGrid, legendre_by_order
 
 
@@ -54,6 +55,17 @@ def test_a_narrow_panel_sums_few_directions() -> None:
 def test_legendre_tables_are_cut_at_the_diagonal() -> None:
     tables = legendre_by_order(torch.tensor([10.0, 50.0], dtype=torch.float64), 5)
     assert [tuple(table.shape) for table in tables] == [(2, 5), (2, 4), (2, 3), (2, 2), (2, 1)]
+
+
+@given(st.integers(1, 60), st.lists(st.floats(-90, 90), max_size=5))
+def test_legendre_tables_by_series_and_by_recurrence(degrees: int, lats: list[float]) -> None:
+    at = torch.tensor(lats, dtype=torch.float64)
+    by_series = legendre_by_order(at, degrees)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harmonics_grid, "TABLE_DEGREES", 0)
+        by_recurrence = legendre_by_order(at, degrees)
+    for one, two in zip(by_series, by_recurrence, strict=True):
+        torch.testing.assert_close(one, two, atol=5e-6, rtol=0.0)
 
 
 def test_a_weight_of_another_width_is_refused() -> None:

@@ -18,6 +18,14 @@ class Transform(StrEnum):
     log1p = "log1p"
 
 
+class Estimator(StrEnum):
+    """What is fitted to frozen vectors."""
+
+    ridge = "ridge"
+    knn = "knn"
+    gp = "gp"
+
+
 class Kind(StrEnum):
     """What the target is."""
 
@@ -39,6 +47,9 @@ def command(
     block: Annotated[str | None, typer.Option(help="Blocks such as h3:3; by default from the variogram.")] = None,
     buffer: Annotated[
         str | None, typer.Option(help="Around test rows, such as 50km; by default a chip's width.")
+    ] = None,
+    estimator: Annotated[
+        list[Estimator] | None, typer.Option("--probe", help="May be repeated; by default ridge and knn.")
     ] = None,
     k: Annotated[int, typer.Option("-k", min=3, help="Folds.")] = 5,
     shuffles: Annotated[int, typer.Option(min=1, help="Repetitions with other folds.")] = 3,
@@ -69,6 +80,7 @@ def command(
             kind=kind.value,
             block=block,
             buffer_m=None if buffer is None else parse_near(f"0,0,{buffer}")[2],
+            estimators=tuple(one.value for one in estimator) if estimator else ("ridge", "knn"),
             k=k,
             shuffles=shuffles,
             unseen=unseen,
