@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import cho_factor, cho_solve, lapack
 from scipy.optimize import minimize
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist
 
 from placevec.errors import DataError
 from placevec.measure.fitted import Blocks, FittedParts
@@ -137,7 +138,7 @@ class Settings:
 
 def fit(parts: Sequence[Floats], y: Floats) -> Settings:
     """The settings of the greatest marginal likelihood (with a weak prior) of targets (n, t) of mean 0, variance 1."""
-    distances = [cdist(part, part) for part in parts]
+    distances = [pdist(part) for part in parts]
     medians = np.array([_median(distance) for distance in distances])
     scaled = [np.sqrt(3.0) * distance / median for distance, median in zip(distances, medians, strict=True)]
     b = len(parts)
@@ -156,34 +157,51 @@ def fit(parts: Sequence[Floats], y: Floats) -> Settings:
 
 
 def _loss(logs: Floats, scaled: Sequence[Floats], y: Floats) -> tuple[float, Floats]:
-    """The negative log posterior and its gradient (Rasmussen and Williams, 2006, equations 2.30 and 5.9)."""
+    """The negative log posterior and its gradient (Rasmussen and Williams, 2006, equations 2.30 and 5.9).
+
+    `scaled` holds √3 times the distances of each block, one for each pair of rows as `pdist` has them: kernels are
+    symmetric, and half of each is enough.
+    """
     b, n, t = len(scaled), *y.shape
+    upper = _pairs(n)
     slopes = []
-    matrix = np.zeros((n, n))
+    pairs = np.zeros_like(scaled[0])
     for i, distance in enumerate(scaled):
         r = distance * np.exp(-logs[i])
-        falling = np.exp(logs[b + i] - r)
-        part = (1.0 + r) * falling
-        matrix += part
-        slopes.append((r * r * falling, part))
+        part = np.exp(logs[b + i] - r)
+        by_length = r * r
+        by_length *= part
+        r += 1.0
+        part *= r
+        pairs += part
+        slopes.append((by_length, part))
     noise = np.exp(logs[-1])
-    matrix[np.diag_indices(n)] += noise + _JITTER
-    factor, info = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
+    matrix = np.zeros((n, n))
+    matrix.ravel()[upper] = pairs
+    matrix[np.diag_indices(n)] = np.exp(logs[b : 2 * b]).sum() + noise + _JITTER
+    # LAPACK counts columns first: what it takes for the lower triangle is numpy's upper one.
+    factor, info = lapack.dpotrf(matrix.T, lower=1, overwrite_a=1)
     if info:
         return 1e12, np.zeros_like(logs)
-    half = float(np.log(np.diagonal(factor)).sum())
-    inverse = lapack.dpotri(factor, lower=1)[0]
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    dual = inverse @ y
-    value = 0.5 * float((y * dual).sum()) + t * half + _PRIOR * float(logs @ logs)
-    # d value / d setting = ½ Σ (t · K⁻¹ - dual dual') ∘ dK
-    outer = t * inverse - dual @ dual.T
+    dual = lapack.dpotrs(factor, y, lower=1)[0]
+    value = 0.5 * float((y * dual).sum()) + t * float(np.log(np.diagonal(factor)).sum())
+    inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0].T
+    # d value / d setting = ½ Σ (t · K⁻¹ - dual dual') ∘ dK, each pair counted twice
+    outer = t * inverse.ravel()[upper] - (dual @ dual.T).ravel()[upper]
+    diagonal = t * float(np.trace(inverse)) - float((dual * dual).sum())
     gradient = np.empty_like(logs)
     for i, (by_length, by_weight) in enumerate(slopes):
-        gradient[i] = 0.5 * np.vdot(outer, by_length)
-        gradient[b + i] = 0.5 * np.vdot(outer, by_weight)
-    gradient[-1] = 0.5 * noise * np.trace(outer)
-    return value, gradient + 2.0 * _PRIOR * logs
+        gradient[i] = outer @ by_length
+        gradient[b + i] = outer @ by_weight + 0.5 * np.exp(logs[b + i]) * diagonal
+    gradient[-1] = 0.5 * noise * diagonal
+    return value + _PRIOR * float(logs @ logs), gradient + 2.0 * _PRIOR * logs
+
+
+@lru_cache(maxsize=2)
+def _pairs(n: int) -> NDArray[np.int64]:
+    """Where in a raveled (n, n) matrix the pairs stand, in the order of `pdist`."""
+    row, column = np.triu_indices(n, 1)
+    return np.asarray(row * n + column, dtype=np.int64)
 
 
 def _scaled(block: NDArray[Any], used: NDArray[np.int64]) -> Floats:

@@ -172,6 +172,11 @@ def _fill_by_recurrence(out: Tensor, lon: Tensor, lat: Tensor, degrees: int) -> 
 def _spread(out: Tensor, row: Tensor, cosines: Tensor, backwards: Tensor, degree: int) -> None:
     """The rows of `out` of a degree, from its Legendre functions (l+1, n)."""
     centre = column(degree, 0)
+    if out.device.type == "cpu":  # numpy reads rows backwards as they lie, torch copies them
+        into, values, around = out.numpy(), row.numpy(), cosines.numpy()
+        np.multiply(values, around[: degree + 1], out=into[centre : centre + degree + 1])
+        np.multiply(values[:0:-1], backwards.numpy()[len(backwards) - degree :], out=into[centre - degree : centre])
+        return
     torch.mul(row, cosines[: degree + 1], out=out[centre : centre + degree + 1])
     if degree:
         torch.mul(row[1:].flip(0), backwards[-degree:], out=out[centre - degree : centre])

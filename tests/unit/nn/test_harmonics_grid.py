@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placevec.nn.harmonics import spherical_harmonics
 from placevec.nn import harmonics_grid
+from placevec.nn.harmonics import spherical_harmonics
 from placevec.nn.harmonics_grid import HarmonicsGrid, legendre_by_order
 
 
