@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from placevec.config import (
+    AreaOptions,
     InPath,
     OutPath,
     check_options,
@@ -266,3 +267,21 @@ def test_none_is_left_out_and_what_is_no_toml_is_refused() -> None:
     assert tomllib.loads(dump_toml({"a": None, "b": {"c": None, "p": Path("x/y")}})) == {"b": {"p": "x/y"}}
     with pytest.raises(RecipeError, match=r"a\.b is"):
         dump_toml({"a": {"b": object()}})
+
+
+def test_a_recipe_describes_its_area() -> None:
+    text = {
+        "recipe": {"name": "here", "area": {"bbox": "-9,36,3,43", "resolution": "{fine}"}},
+        "vars": {"fine": 5},
+        "step": [{"do": "embed"}],
+        "smoke": {"vars": {"fine": 3}},
+    }
+    recipe = parse_recipe(text)
+    assert recipe.area == AreaOptions(bbox="-9,36,3,43", resolution=5)
+    assert parse_recipe(text, smoke=True).area == AreaOptions(bbox="-9,36,3,43", resolution=3)
+    assert parse_recipe(tomllib.loads(recipe.to_toml())).area == recipe.area
+
+
+def test_an_area_with_an_unknown_key_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"\[recipe.area\] has the unknown key 'contry': did you mean 'country'"):
+        parse_recipe({"recipe": {"area": {"contry": "Spain"}}, "step": [{"do": "embed"}]})

@@ -159,6 +159,28 @@ def test_forced_steps_know_it(tmp_path: Path, log: Log) -> None:
     assert log.restarts == [False, True]
 
 
+def test_a_complete_step_with_other_options_begins_anew_and_a_killed_one_goes_on(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go(log, tmp_path)
+    made = log.make
+    monkeypatch.setitem(log.verbs, "make", Verb(lambda options, context: 1 / 0, Make))
+    with pytest.raises(ZeroDivisionError):
+        go(log, tmp_path, recipe(text="y"))  # killed after it began anew
+
+    def seen(options: Make, context: Context) -> dict[str, Any]:
+        log.restarts.append(context.restart)
+        return made(options, context)
+
+    log.restarts.clear()
+    monkeypatch.setitem(log.verbs, "make", Verb(seen, Make))
+    go(log, tmp_path, recipe(text="y"))
+    assert log.restarts[0] is False  # what the killed run left is of this very step
+    log.restarts.clear()
+    go(log, tmp_path, recipe(text="z"))
+    assert log.restarts[0] is True  # what the complete run left is not
+
+
 def test_a_table_counts_by_its_content(tmp_path: Path, log: Log) -> None:
     table = make_table(50, space=Space.asserted("t", 8))
     log.verbs["copy"] = Verb(lambda options, context: log.calls.append("copy"), Copy)
