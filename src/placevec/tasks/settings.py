@@ -93,8 +93,9 @@ def laid_over(defaults: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[s
     merged = dict(defaults)
     for name, value in changes.items():
         old = merged.get(name)
-        same = isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind") in (None, old.get("kind"))
-        merged[name] = laid_over(old, value) if same else value  # type: ignore[arg-type]
+        merged[name] = value
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("kind") in (None, old.get("kind")):
+            merged[name] = laid_over(old, value)
     return merged
 
 

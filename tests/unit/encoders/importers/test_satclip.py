@@ -39,13 +39,13 @@ def peer_harmonics(lonlat: Floats, degrees: int, basis: str) -> Floats:
     """SatCLIP's columns, literally: φ = lon + 180°, θ = lat + 90°, P_l|m|(cos θ) with scipy's Condon-Shortley phase."""
     phi, theta = np.radians(lonlat[:, 0] + 180.0), np.radians(lonlat[:, 1] + 90.0)
     columns = []
-    for l in range(degrees):  # noqa: E741
-        for m in range(-l, l + 1):
+    for degree in range(degrees):
+        for m in range(-degree, degree + 1):
             k = abs(m)
-            p = lpmv(k, l, np.cos(theta))
-            norm = math.sqrt((2 * l + 1) / (4 * math.pi) * math.factorial(l - k) / math.factorial(l + k))
+            p = lpmv(k, degree, np.cos(theta))
+            norm = math.sqrt((2 * degree + 1) / (4 * math.pi) * math.factorial(degree - k) / math.factorial(degree + k))
             if m == 0 and basis == "analytic":
-                columns.append(math.sqrt((2 * l + 1) / 4 * math.pi) * p)
+                columns.append(math.sqrt((2 * degree + 1) / 4 * math.pi) * p)
                 continue
             sign = 1 if basis == "closed-form" else (-1) ** k
             wave = np.ones_like(phi) if m == 0 else math.sqrt(2) * (np.cos(k * phi) if m > 0 else np.sin(k * phi))

@@ -50,7 +50,9 @@ def allowed(bank: Bank, table: EmbeddingTable, masks: Masks) -> np.ndarray:
 
 
 def dense_soft(bank, table, good, tau, k=None) -> np.ndarray:
-    unit = lambda v: v / np.linalg.norm(v, axis=1, keepdims=True)  # noqa: E731
+    def unit(v: np.ndarray) -> np.ndarray:
+        return v / np.linalg.norm(v, axis=1, keepdims=True)
+
     score = unit(table.vectors().astype(np.float64)) @ unit(bank.keys.astype(np.float64)).T
     score = np.where(good, score, -np.inf)
     if k is not None:
