@@ -16,6 +16,9 @@ from placevec.geo.sphere import LonLat
 _POINT_BYTES = 21
 _POINT_HEAD = np.array([1, 1, 0, 0, 0], dtype=np.uint8)
 
+# -0.0 + 0.0 is 0.0: one place has one spelling, and text, which has no -0, brings the same fingerprint back.
+_PLUS = 0.0
+
 BBOX_TYPE = pa.struct([(name, pa.float32()) for name in ("xmin", "ymin", "xmax", "ymax")])
 
 
@@ -24,7 +27,7 @@ def points_to_wkb(points: LonLat, located: NDArray[np.bool_] | None = None) -> p
     n = len(points)
     flat = np.empty((n, _POINT_BYTES), dtype=np.uint8)
     flat[:, :5] = _POINT_HEAD
-    flat[:, 5:] = np.column_stack([points.lon, points.lat]).astype("<f8").view(np.uint8)
+    flat[:, 5:] = (np.column_stack([points.lon, points.lat]) + _PLUS).astype("<f8").view(np.uint8)
     present = np.ones(n, dtype=bool) if located is None else located
     lengths = np.where(present, _POINT_BYTES, 0)
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
@@ -39,6 +42,9 @@ def geometries_to_wkb(geometries: NDArray[Any]) -> pa.Array:
     missing = shapely.is_missing(geometries) | shapely.is_empty(geometries)
     present = geometries.copy()
     present[missing] = None
+    xy = shapely.get_coordinates(present)
+    if ((xy == 0.0) & np.signbit(xy)).any():
+        present = shapely.transform(present, lambda pairs: pairs + _PLUS)
     wkb: NDArray[Any] = np.asarray(shapely.to_wkb(present, output_dimension=2, byte_order=1), dtype=object)
     return pa.array(wkb, type=pa.binary())
 

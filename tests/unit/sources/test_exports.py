@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from conftest import make_table
@@ -191,6 +191,7 @@ def test_form_by_the_ending(name: str, form: str) -> None:
     assert form_of(name) == form
 
 
+@example(lon=0.0, lat=-0.0, size=1.0)
 @given(lon=st.floats(-180, 179.999), lat=st.floats(-90, 90), size=st.floats(1e-6, 1))
 def test_wkt_of_polygons_brings_every_digit_back(
     lon: float, lat: float, size: float, tmp_path_factory: pytest.TempPathFactory

@@ -153,3 +153,12 @@ def test_where_refuses_what_is_no_comparison(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Filter(where=text).mask(places)
     assert "\n" not in str(caught.value)
+
+
+def test_minus_zero_is_zero() -> None:
+    plain = Places.create(["a"], LonLat(np.array([0.0]), np.array([0.0])))
+    assert Places.create(["a"], LonLat(np.array([-0.0]), np.array([-0.0]))).data.equals(plain.data)
+    assert Places.create(["a"], geometry=np.array([shapely.Point(-0.0, -0.0)], dtype=object)).data.equals(plain.data)
+    box, same = shapely.box(0.0, 0.0, 1.0, 1.0), shapely.box(-0.0, -0.0, 1.0, 1.0)
+    one, two = (Places.create(["a"], geometry=np.array([shape], dtype=object)) for shape in (box, same))
+    assert one.data.column("geometry").equals(two.data.column("geometry"))
