@@ -12,7 +12,7 @@ if __name__ == "__main__":
     from placevec.engine.jobs import plan_shards
 
     folder, key, form, n, shard_rows, first = sys.argv[1:]
-    fragments = Fragments(Path(folder), key, form)  # type: ignore[arg-type]
+    fragments = Fragments(Path(folder), key, form)
     work = EmbedWork(FakeSource(int(n)), FakeEncoder(), batch=32)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

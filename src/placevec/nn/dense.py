@@ -22,6 +22,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _has_onednn() -> bool:
+    # torch leaves this function without types.
     return bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 

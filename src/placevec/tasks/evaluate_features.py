@@ -16,12 +16,10 @@ from placevec.geo.sphere import LonLat
 from placevec.measure.nested import Fitted
 from placevec.provenance import Saw
 from placevec.table import EmbeddingTable, Places, StoredTable, open_table
-from placevec.table.blocks import blocks_of
 from placevec.tasks.encoders import build_encoder
 from placevec.tasks.evaluate import digest_arrays
+from placevec.tasks.probed import vectors_at
 
-# Wider tables are projected, as `probe` does it.
-MAX_FEATURES = 1024
 HARMONICS = re.compile(r"^harmonics:(\d+)$")
 MAX_DEGREES = 40
 BUILT_IN = "sincos, harmonics:L"
@@ -130,12 +128,7 @@ def is_table(given: Any) -> bool:
 
 def table_features(name: str, table: EmbeddingTable, places: Places, role: str = "learned") -> Features:
     """The vectors (n, d) of a table at places, all of which it holds; of more than 1,024 components, a projection."""
-    vectors, blocks = table.vectors(table.rows_of(places.ids)), blocks_of(table.meta)
-    if vectors.shape[1] > MAX_FEATURES:
-        blocks = ()
-        # A fixed random projection keeps distances (Johnson and Lindenstrauss 1984) and learns nothing from any row.
-        matrix = np.random.default_rng(0).standard_normal((vectors.shape[1], MAX_FEATURES), dtype=np.float32)
-        vectors = vectors @ (matrix / np.float32(np.sqrt(MAX_FEATURES)))
+    vectors, blocks = vectors_at(table, places)
     return Features(name, vectors, role, tuple(table.meta.saw), digest_arrays([vectors]), blocks)
 
 

@@ -17,11 +17,9 @@ from placevec.measure.probe_report import ProbeReport
 from placevec.measure.probes import Progress
 from placevec.measure.probes import probe as probe_vectors
 from placevec.table import EmbeddingTable, Places, StoredTable, open_table
-from placevec.table.blocks import blocks_of
 from placevec.tasks.inputs import sample
 from placevec.tasks.map import Tables
-
-MAX_FEATURES = 1024
+from placevec.tasks.probed import vectors_at
 
 
 def probe(
@@ -83,9 +81,9 @@ def probe(
         raise SchemaError("the labels have no id in common with the tables")
     if not joined.located.all():
         joined = joined.take(np.flatnonzero(joined.located))
-    vectors = {name: _vectors(table, joined) for name, table in named.items()}
-    idle = {name: _vectors(table, joined) for name, table in null.items()}
-    pixels = None if raw_table is None else _vectors(raw_table, joined)
+    found = {name: vectors_at(table, joined) for name, table in named.items()}
+    idle = {name: vectors_at(table, joined)[0] for name, table in null.items()}
+    pixels = None if raw_table is None else vectors_at(raw_table, joined)[0]
     cells = joined.column("h3").astype(np.uint64) if joined.has("h3") else None
     buffer = _buffer(list(named.values())) if buffer_m is None else buffer_m
     wanted = [targets] if isinstance(targets, str) else list(targets)
@@ -101,7 +99,7 @@ def probe(
             for table_name, one in saw.items():
                 refuse_leaks(table_name, one, name, joined.lonlat(), joined.keys, count=len(joined))
         report = probe_vectors(
-            {key: one[keep] for key, one in vectors.items()},
+            {key: one[keep] for key, (one, _) in found.items()},
             joined.lonlat(keep),
             y[keep],
             kind=kind,
@@ -115,7 +113,7 @@ def probe(
             h3=None if cells is None else cells[keep],
             raw=None if pixels is None else pixels[keep],
             untrained={key: one[keep] for key, one in idle.items()},
-            blocks={key: blocks_of(table.meta) for key, table in named.items() if table.space.dims <= MAX_FEATURES},
+            blocks={key: blocks for key, (_, blocks) in found.items()},
             estimators=estimators,
             transform="" if transform == "none" else transform,
             seed=seed,
@@ -182,16 +180,6 @@ def _common(tables: Sequence[EmbeddingTable]) -> NDArray[Any]:
     if len(ids) == 0:
         raise SchemaError("the tables have no id in common: probe tables of the same places")
     return ids
-
-
-def _vectors(table: EmbeddingTable, places: Places) -> NDArray[np.float32]:
-    vectors = table.vectors(table.rows_of(places.ids))
-    if vectors.shape[1] > MAX_FEATURES:
-        # A fixed random projection keeps distances (Johnson and Lindenstrauss 1984) and learns nothing from any row.
-        rng = np.random.default_rng(0)
-        matrix = rng.standard_normal((vectors.shape[1], MAX_FEATURES), dtype=np.float32)
-        vectors = vectors @ (matrix / np.float32(np.sqrt(MAX_FEATURES)))
-    return vectors
 
 
 def _labels(labels: str | Path | Places) -> Places:

@@ -223,4 +223,4 @@ def test_cielab_is_inverted_and_unknown_schemes_are_refused():
     colours = palettes.CATEGORICAL
     assert np.abs(palettes.from_lab(lab(colours, "normal")).astype(int) - colours).max() <= 1
     with pytest.raises(UsageError, match="scheme"):
-        channels_to_colours(np.zeros((1, 3)), "hsv")  # type: ignore[arg-type]
+        channels_to_colours(np.zeros((1, 3)), "hsv")

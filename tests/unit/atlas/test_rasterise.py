@@ -136,7 +136,7 @@ def test_bad_frames_are_refused():
     with pytest.raises(UsageError, match="no places"):
         frame_around(some[:0], some[:0])
     with pytest.raises(UsageError, match="projection"):
-        frame_around(some, some, projection="globe")  # type: ignore[arg-type]
+        frame_around(some, some, projection="globe")
     with pytest.raises(UsageError, match="too large"):
         frame_around(some, some, width=50_000)
     with pytest.raises(UsageError, match="wide"):

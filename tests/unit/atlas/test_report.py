@@ -191,7 +191,7 @@ def test_bad_parts_are_refused(tmp_path):
     with pytest.raises(UsageError, match="alt"):
         report.figure(DOT, "c", " ")
     with pytest.raises(UsageError, match="info or warning"):
-        report.note("x", "danger")  # type: ignore[arg-type]
+        report.note("x", "danger")
     with pytest.raises(SchemaError, match="two scores"):
         report.scores([*records(), records()[0]])
     with pytest.raises(SchemaError, match="without high, low"):

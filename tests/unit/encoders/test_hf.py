@@ -104,7 +104,7 @@ def test_what_is_refused(dinov2: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="bands"):
         encoder.encode(chips(2, bands=2))
     with pytest.raises(UsageError, match="pooling"):
-        HfImageEncoder.open(str(dinov2), pooling="max")  # type: ignore[arg-type]
+        HfImageEncoder.open(str(dinov2), pooling="max")
     with pytest.raises(CheckpointError, match="not a folder"):
         HfImageEncoder.open("./nowhere")
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors"):

@@ -77,7 +77,7 @@ def test_the_contract_of_an_encoder(make: Callable[[], Encoder], data: Callable[
 @pytest.mark.parametrize(("make", "data"), CASES[:2])
 def test_a_vector_does_not_depend_on_the_batch(make: Callable[[], Encoder], data: Callable[..., object]) -> None:
     encoder = make()
-    ((key, rows),) = data(150).items()  # type: ignore[attr-defined]
+    ((key, rows),) = data(150).items()
     whole = encoder.encode({key: rows})
     for part in (slice(0, 1), slice(77, 78), slice(100, 150), slice(3, 140)):
         np.testing.assert_allclose(encoder.encode({key: rows[part]}), whole[part], atol=2e-6, rtol=0)
@@ -87,13 +87,13 @@ def test_a_vector_does_not_depend_on_the_batch(make: Callable[[], Encoder], data
 @pytest.mark.parametrize(("make", "data"), CASES[:3])
 def test_saved_and_loaded(make: Callable[[], Encoder], data: Callable[..., object], tmp_path: Path) -> None:
     encoder = make()
-    saved = encoder.save(tmp_path / "model")  # type: ignore[attr-defined]
+    saved = encoder.save(tmp_path / "model")
     loaded = load_encoder(tmp_path / "model")
     assert type(loaded) is type(encoder)
     assert loaded.card == saved.card
     assert loaded.card.weights_sha256 == sha256_file(tmp_path / "model" / WEIGHTS)
     assert loaded.space == encoder.space
-    np.testing.assert_array_equal(loaded.encode(data()), encoder.encode(data()))  # type: ignore[operator]
+    np.testing.assert_array_equal(loaded.encode(data()), encoder.encode(data()))
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == [CARD, WEIGHTS]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -174,8 +174,8 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (damage_extra_weight, "unknown weight 'nn.more'"),
     (damage_lacking_weight, "lacks 'nn.last.bias'"),
     (lambda f: (f / CARD).unlink(), "has no card.json"),
-    (lambda f: (f / CARD).write_text("{"), "is damaged"),  # type: ignore[arg-type,return-value]
-    (lambda f: (f / CARD).write_text("[]"), "not a model card"),  # type: ignore[arg-type,return-value]
+    (lambda f: (f / CARD).write_text("{"), "is damaged"),
+    (lambda f: (f / CARD).write_text("[]"), "not a model card"),
     (lambda f: edit(f, colour="red"), "unknown key 'colour'"),
     (lambda f: edit(f, space=...), "lacks 'space'"),
     (lambda f: edit(f, space=3), "is damaged"),

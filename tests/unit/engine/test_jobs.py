@@ -61,7 +61,7 @@ def test_rows_and_skipped_rows_become_a_table(tmp_path: Path, name: str) -> None
         assert job.manifest()["embedded"] == 92
         found = commit(job, out)
     table = read_table(out)
-    assert (found.rows, found.skipped, found.reasons) == (92, 8, {"chip: sea": 8})  # type: ignore[attr-defined]
+    assert (found.rows, found.skipped, found.reasons) == (92, 8, {"chip: sea": 8})
     kept = [name for shard in job.shards for name in TABLE.ids[shard.positions][2:]]
     assert list(table.ids) == kept
     assert {row.id for row in read_skipped(out)} == set(TABLE.ids) - set(kept)

@@ -54,4 +54,4 @@ def test_columns_that_cannot_be_split() -> None:
 @pytest.mark.parametrize("wrong", [{"scales": 0}, {"capacity": 0}, {"layers": 0}, {"dropout": 1.0}])
 def test_capsules_refuse(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        CapsulesConfig(**wrong)  # type: ignore[arg-type]
+        CapsulesConfig(**wrong)

@@ -40,4 +40,4 @@ def test_dropout_in_training_only() -> None:
 @pytest.mark.parametrize("wrong", [{"dropout": -0.1}, {"capacity": 0}, {"layers": -1}])
 def test_fcnet_refuses(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        FCNetConfig(**wrong)  # type: ignore[arg-type]
+        FCNetConfig(**wrong)

@@ -162,6 +162,6 @@ def test_refuses_in_one_line(value: dict[str, object], message: str) -> None:
 
 def test_python_values_that_are_no_encoding() -> None:
     with pytest.raises(UsageError, match="give a table with the kind"):
-        Local("wrap")  # type: ignore[arg-type]
+        Local("wrap")
     with pytest.raises(UsageError, match="give tables"):
-        Scales(("wrap",))  # type: ignore[arg-type]
+        Scales(("wrap",))

@@ -30,7 +30,7 @@ def test_siren_shapes_and_dropout() -> None:
 @pytest.mark.parametrize("layers", [1, 3])
 def test_siren_equals_its_formula(first: str, layers: int) -> None:
     torch.manual_seed(1)
-    config = SirenConfig(6, layers, w0_first=7.0, w0=2.0, dropout=0.0, first_activation=first)  # type: ignore[arg-type]
+    config = SirenConfig(6, layers, w0_first=7.0, w0=2.0, dropout=0.0, first_activation=first)
     net = config.build(4, 3)
     x = torch.randn(9, 4)
     value = x.numpy().astype(np.float64)
@@ -70,4 +70,4 @@ def test_h_sine_stays_finite_where_sinh_overflows() -> None:
 )
 def test_siren_refuses(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        SirenConfig(**wrong)  # type: ignore[arg-type]
+        SirenConfig(**wrong)

@@ -129,4 +129,4 @@ def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(UsageError, match="dims = 0"):
         TextConfig().build(0)
     with pytest.raises(DataError, match="row 1 is None, not a text"):
-        tokens(["here", None], SMALL)  # type: ignore[list-item]
+        tokens(["here", None], SMALL)

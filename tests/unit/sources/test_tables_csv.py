@@ -186,7 +186,7 @@ def test_streamed_and_sorted_hold_the_same(tmp_path: Path, dtype: str, suffix: s
         put(tmp_path, "\n".join(["id,lon,lat,n,dim_0,dim_1,dim_2,dim_3", *rows]), f"part{part}.csv")
     pattern = str(tmp_path / "part*.csv")
     summaries = [
-        import_tables(pattern, tmp_path / f"{order}{suffix}", order=order, dtype=dtype, space="x")  # type: ignore[arg-type]
+        import_tables(pattern, tmp_path / f"{order}{suffix}", order=order, dtype=dtype, space="x")
         for order in ("hilbert", "keep")
     ]
     assert summaries[0]["fingerprint"] == summaries[1]["fingerprint"]

@@ -163,7 +163,7 @@ def test_points_in_a_struct(tmp_path: Path) -> None:
 def native(path: Path, metadata: dict[str, Any]) -> None:
     """A file with a geometry of the Parquet type GEOMETRY or GEOGRAPHY."""
 
-    class Wkb(pa.ExtensionType):  # type: ignore[misc]
+    class Wkb(pa.ExtensionType):
         def __init__(self) -> None:
             super().__init__(pa.binary(), "geoarrow.wkb")
 

@@ -51,7 +51,7 @@ def test_no_geometry_at_all() -> None:
 )
 def test_bad_ids_are_refused(ids: list[object], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
-        Places.create(ids)  # type: ignore[arg-type]
+        Places.create(ids)
 
 
 def test_columns_of_another_length_are_refused() -> None:

@@ -77,14 +77,14 @@ def test_objects_that_pickle_need_no_spec(tmp_path: Path) -> None:
 def test_objects_that_do_not_pickle_are_refused_with_advice(tmp_path: Path) -> None:
     source = FakeSource(200)
     plain = ArraySource(source.places(), {"image": source.images})
-    plain.lock = threading.Lock()  # type: ignore[attr-defined]
+    plain.lock = threading.Lock()
     with pytest.raises(UsageError, match="Spec"):
         embed(plain, FakeEncoder(), tmp_path / "a.parquet", workers=2, **ROWS)
 
 
 def test_provenance(tmp_path: Path) -> None:
     source = FakeSource(100)
-    source.refs = (SourceRef("file.tif", "00", "CC0", "me"),)  # type: ignore[attr-defined]
+    source.refs = (SourceRef("file.tif", "00", "CC0", "me"),)
     embed(source, FakeEncoder(), tmp_path / "t.parquet", recipe={"pixels": 4}, seed=5, parents=("pv1-x",), **ROWS)
     meta = open_table(tmp_path / "t.parquet").meta
     assert meta.space == Space.asserted("fake", 16)
@@ -170,7 +170,7 @@ def test_a_source_that_gives_other_rows_is_refused(tmp_path: Path) -> None:
 
 def test_what_the_encoder_needs_must_be_there(tmp_path: Path) -> None:
     encoder = FakeEncoder()
-    encoder.inputs = ("text",)  # type: ignore[assignment]
+    encoder.inputs = ("text",)
     with pytest.raises(UsageError, match="needs 'text', the source gives image"):
         embed(FakeSource(50), encoder, tmp_path / "t.parquet")
 
@@ -214,7 +214,7 @@ def interrupted(source: FakeSource, encoder: FakeEncoder, out: Path, after: int 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt, match=r"\d of 8 shards; the same command goes on"):
-        embed(source, encoder, out, progress=stop, **{**ROWS, **options})  # type: ignore[arg-type]
+        embed(source, encoder, out, progress=stop, **{**ROWS, **options})
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.lance"])
@@ -252,7 +252,7 @@ def test_pixels_that_changed_under_one_name_are_noticed(tmp_path: Path) -> None:
     out = tmp_path / "t.parquet"
     source = FakeSource(500, faults=False)
     plain = ArraySource(source.places(), {"image": source.images})
-    interrupted(plain, FakeEncoder(), out)  # type: ignore[arg-type]
+    interrupted(plain, FakeEncoder(), out)
     other = ArraySource(source.places(), {"image": source.images // 2})
     with pytest.raises(JobError, match="different: source"):
         embed(other, FakeEncoder(), out, **ROWS)
@@ -308,8 +308,8 @@ def _plain_parquet(table: object, path: Path, order: str = "keep") -> None:
 
     import pyarrow.parquet as pq
 
-    data: pa.Table = table.data  # type: ignore[attr-defined]
-    footer = json.dumps(table.meta.to_footer()).encode()  # type: ignore[attr-defined]
+    data: pa.Table = table.data
+    footer = json.dumps(table.meta.to_footer()).encode()
     pq.write_table(data.replace_schema_metadata({b"emb": footer}), path)
 
 

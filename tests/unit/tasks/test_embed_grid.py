@@ -41,7 +41,7 @@ def triangle() -> StudyArea:
 
 @pytest.mark.parametrize("box", [BOX, (179.0, -18.0, -179.5, -17.0)])
 def test_the_raster_is_the_points(tmp_path: Path, encoder: LocationEncoder, box: tuple[float, ...]) -> None:
-    made = embed_grid(encoder, tmp_path / "g.tif", bbox=box, resolution="40x30")  # type: ignore[arg-type]
+    made = embed_grid(encoder, tmp_path / "g.tif", bbox=box, resolution="40x30")
     assert (made.columns, made.rows, made.pixels) == (40, 30, 1200)
     window = EmbeddingGrid(tmp_path / "g.tif").window()
     assert len(window.vectors) == 1200

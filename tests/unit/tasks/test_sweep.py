@@ -84,7 +84,7 @@ def test_every_combination_runs_and_the_best_becomes_the_model(stored: Path, tmp
     assert weights(tmp_path / "alone") == weights(out)
     encoder = load_encoder(out)
     assert encoder.space.id == made.space == best.space
-    net: Any = encoder.net  # type: ignore[attr-defined]
+    net: Any = encoder.net
     assert best.parameters == sum(value.numel() for value in net.parameters())
     # The card tells what was tried, and by which ranking.
     told_by_card = read_card(out).recipe["sweep"]

@@ -198,7 +198,7 @@ def test_a_table_is_compared_over_its_own_rows_only() -> None:
     batch = objective.batch(rows)
     got = towers._image_loss(1, batch, towers.places(batch), None, None)
     own = np.flatnonzero(alpha.rows < 40)
-    place = towers.places({"encoded": objective.training.encoded[torch.from_numpy(alpha.rows[own])]})  # type: ignore[index]
+    place = towers.places({"encoded": objective.training.encoded[torch.from_numpy(alpha.rows[own])]})
     image = towers.heads[1](torch.from_numpy(alpha.vectors[own]))
     expected = symmetric_infonce(place, image, 1 / 0.07)
     assert float(got.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)

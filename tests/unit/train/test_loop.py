@@ -265,10 +265,10 @@ def test_a_damaged_checkpoint(tmp_path: Path, damage: str) -> None:
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     fit(Fit(), changed(epochs=1), tmp_path)
     other = Fit()
-    other.module.linear = nn.Linear(4, 2)  # type: ignore[assignment]
+    other.module.linear = nn.Linear(4, 2)
     with pytest.raises(CheckpointError, match=r"linear\.(bias|weight) is .*use another folder"):
         fit(other, changed(epochs=1), tmp_path)
-    other.module.more = nn.Linear(1, 1)  # type: ignore[assignment]
+    other.module.more = nn.Linear(1, 1)
     with pytest.raises(CheckpointError, match=r"belongs to another network \(it differs in 'more\.bias'\)"):
         fit(other, changed(epochs=1), tmp_path)
 

@@ -82,7 +82,7 @@ def test_location_training_refuses(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="validation mask"):
         train_location(places, vectors, held[:-1], tiny_run.location_training(), tmp_path)
     with pytest.raises(UsageError, match="projection = 'none'"):
-        LocationTraining(projection="none")  # type: ignore[arg-type]
+        LocationTraining(projection="none")
 
 
 def test_settings_go_to_json_and_back() -> None:

@@ -29,15 +29,15 @@ def image_training(**loop: object) -> ImageTraining:
     return ImageTraining(
         encoder=ImageConfig(net=SmallCNNConfig(width=4, stages=2, dims=6)),
         projector=8,
-        loop=LoopConfig(**{**LOOP.__dict__, **loop}),  # type: ignore[arg-type]
+        loop=LoopConfig(**{**LOOP.__dict__, **loop}),
     )
 
 
 def location_training(dims: int = 6, projection: str = "auto", **loop: object) -> LocationTraining:
     return LocationTraining(
         encoder=LocationConfig(Harmonics(6), SirenConfig(capacity=12, dropout=0.2), dims=dims),
-        projection=projection,  # type: ignore[arg-type]
-        loop=LoopConfig(**{**LOOP.__dict__, **loop}),  # type: ignore[arg-type]
+        projection=projection,
+        loop=LoopConfig(**{**LOOP.__dict__, **loop}),
     )
 
 

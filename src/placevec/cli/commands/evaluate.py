@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from placevec.cli.commands.options import Format, Quiet, Seed
+from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
 
 app = typer.Typer(no_args_is_help=True, help="Measure encoders by the whole protocol, in one report.")
 
@@ -19,14 +19,6 @@ class Splits(StrEnum):
     both = "both"
     random = "random"
     block = "block"
-
-
-class Probe(StrEnum):
-    """An estimator on frozen vectors."""
-
-    ridge = "ridge"
-    knn = "knn"
-    gp = "gp"
 
 
 @app.callback()
@@ -72,7 +64,7 @@ def location(
     buffer: Annotated[
         str | None, typer.Option(help="Around test rows, such as 50km; by default a chip's width.")
     ] = None,
-    probe: Annotated[list[Probe] | None, typer.Option("--probe", help="By default ridge and knn.")] = None,
+    probes: Probes = None,
     log1p: Annotated[list[str] | None, typer.Option(help="A target of which log(1 + y) is predicted.")] = None,
     classes: Annotated[list[str] | None, typer.Option("--class", help="A target whose numbers are classes.")] = None,
     min_places: Annotated[int, typer.Option(min=9, help="Skip targets with a value at fewer places.")] = 100,
@@ -105,7 +97,7 @@ def location(
         shuffles=shuffles,
         block=_blocks(block or []),
         buffer_m=None if buffer is None else _metres(buffer),
-        estimators=tuple(one.value for one in probe) if probe else ("ridge", "knn"),
+        estimators=estimators_of(probes),
         log1p=tuple(log1p or ()),
         classes=tuple(classes or ()),
         min_places=min_places,

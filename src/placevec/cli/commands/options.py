@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,22 @@ Within = Annotated[Path | None, typer.Option(help="A GeoJSON file with a polygon
 Where = Annotated[str | None, typer.Option(help="Attributes, such as \"elevation > 500 and cover == 'forest'\".")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
+
+
+class Probe(StrEnum):
+    """An estimator on frozen vectors."""
+
+    ridge = "ridge"
+    knn = "knn"
+    gp = "gp"
+
+
+Probes = Annotated[list[Probe] | None, typer.Option("--probe", help="May be repeated; by default ridge and knn.")]
+
+
+def estimators_of(probes: list[Probe] | None) -> tuple[str, ...]:
+    """The estimators that are meant; without any, those of the field."""
+    return tuple(one.value for one in probes) if probes else ("ridge", "knn")
 
 
 def filter_from(bbox: str | None, near: str | None, within: Path | None, where: str | None) -> Filter | None:

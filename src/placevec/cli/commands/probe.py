@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from placevec.cli.commands.options import Format, Quiet, Seed
+from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
 
 
 class Transform(StrEnum):
@@ -16,14 +16,6 @@ class Transform(StrEnum):
 
     none = "none"
     log1p = "log1p"
-
-
-class Estimator(StrEnum):
-    """What is fitted to frozen vectors."""
-
-    ridge = "ridge"
-    knn = "knn"
-    gp = "gp"
 
 
 class Kind(StrEnum):
@@ -48,9 +40,7 @@ def command(
     buffer: Annotated[
         str | None, typer.Option(help="Around test rows, such as 50km; by default a chip's width.")
     ] = None,
-    estimator: Annotated[
-        list[Estimator] | None, typer.Option("--probe", help="May be repeated; by default ridge and knn.")
-    ] = None,
+    probes: Probes = None,
     k: Annotated[int, typer.Option("-k", min=3, help="Folds.")] = 5,
     shuffles: Annotated[int, typer.Option(min=1, help="Repetitions with other folds.")] = 3,
     unseen: Annotated[bool, typer.Option("--unseen", help="Only rows whose label nothing has seen.")] = False,
@@ -80,7 +70,7 @@ def command(
             kind=kind.value,
             block=block,
             buffer_m=None if buffer is None else parse_near(f"0,0,{buffer}")[2],
-            estimators=tuple(one.value for one in estimator) if estimator else ("ridge", "knn"),
+            estimators=estimators_of(probes),
             k=k,
             shuffles=shuffles,
             unseen=unseen,
