@@ -151,10 +151,7 @@ class TrainBank:
         mean = np.where(held, known, 0.0).sum(axis=0) / count
         sd = np.sqrt((np.where(held, known - mean, 0.0) ** 2).sum(axis=0) / count)
         scaled = np.where(np.isfinite(self.values), (self.values - mean) / np.where(sd > 0.0, sd, 1.0), 0.0)
-        # What is not training is never looked up; zeros say so twice.
-        only = np.zeros(scaled.shape, dtype=np.float32)
-        only[train] = scaled[train]
-        return CrossFit(self.places, self.vectors, only, self.mode, self.masks).parts(train)
+        return CrossFit(self.places, self.vectors, scaled.astype(np.float32), self.mode, self.masks).parts(train)
 
 
 def _queries(places: Places, models: Sequence[LocationModel], tables: Mapping[str, EmbeddingTable]) -> Iterator[_Query]:
