@@ -14,7 +14,7 @@ from pathlib import Path
 
 PAGES = Path(__file__).parent / "verbs"
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
-GROUPS = {"area": ["new", "info"], "data": ["list", "fetch", "verify"], "evaluate": ["location"]}
+GROUPS = {"area": ["new", "info"], "data": ["list", "fetch", "verify"], "evaluate": ["location", "retrieval"]}
 
 
 def help_of(*words: str) -> str:

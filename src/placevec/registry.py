@@ -26,6 +26,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "image": "placevec.encoders.image:ImageEncoder",
         "text": "placevec.encoders.text:TextEncoder",
         "hf": "placevec.encoders.hf:HfImageEncoder",
+        "hf-text": "placevec.encoders.hf:HfTextEncoder",
+        "pair": "placevec.encoders.pair:PairModel",
         "precomputed": "placevec.encoders.precomputed:PrecomputedEncoder",
     },
     "engine": {

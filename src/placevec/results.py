@@ -70,6 +70,9 @@ class Hits:
         places: (n) the places, in the same order.
         plan: how they were found.
         origin: (n,) which table a hit is from, if several were searched; else empty.
+        relevance: (n,) float32, the calibrated probability that a hit fits the query, NaN where there is none; None
+            for hits that were not judged, see `placevec.measure.relevance`.
+        least: the relevance from which a hit is a match; None where no such bound is known for the query.
     """
 
     rows: NDArray[np.int64]
@@ -77,11 +80,15 @@ class Hits:
     places: Places
     plan: Plan
     origin: tuple[str, ...] = ()
+    relevance: NDArray[np.float32] | None = None
+    least: float | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.rows), len(self.scores), len(self.places), len(self.origin) or len(self.rows)}
+        if self.relevance is not None:
+            lengths.add(len(self.relevance))
         if len(lengths) != 1:
-            raise SchemaError(f"rows, scores, places and origin of hits differ in length: {sorted(lengths)}")
+            raise SchemaError(f"rows, scores, places, origin and relevance of hits differ in length: {sorted(lengths)}")
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -105,13 +112,17 @@ class Hits:
         return self.places.lat
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One JSON object per hit: rank (from 1), id, score, lon, lat (null without geometry) and its attributes."""
+        """One JSON object per hit: rank (from 1), id, score, lon, lat (null without geometry) and its attributes.
+
+        Hits that were judged have their relevance and, where it is known from which relevance on, whether they match.
+        """
         records = []
         for rank, attributes in enumerate(_attributes(self.places)):
             record = {
                 "rank": rank + 1,
                 "id": str(self.ids[rank]),
                 "score": jsonable(self.scores[rank]),
+                **self._judgement(rank),
                 "lon": jsonable(self.lon[rank]),
                 "lat": jsonable(self.lat[rank]),
                 **({"table": self.origin[rank]} if self.origin else {}),
@@ -120,6 +131,14 @@ class Hits:
             record.update({f"{name}_" if name in record else name: value for name, value in attributes.items()})
             records.append(record)
         return records
+
+    def _judgement(self, rank: int) -> dict[str, Any]:
+        if self.relevance is None:
+            return {}
+        value = jsonable(self.relevance[rank])
+        if self.least is None:
+            return {"relevance": value}
+        return {"relevance": value, "match": None if value is None else value >= self.least}
 
     def to_geojson(self) -> dict[str, Any]:
         """A FeatureCollection (RFC 7946) with the hits in order, and the plan as its member "plan"."""

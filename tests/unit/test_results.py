@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -131,3 +132,18 @@ def test_scores() -> None:
 def test_jsonable(value, wanted) -> None:
     assert jsonable(value) == wanted
     assert type(jsonable(value)) is type(wanted)
+
+
+def test_hits_that_were_judged() -> None:
+    found = hits()
+    judged = replace(found, relevance=np.array([0.8, np.nan, 0.1], dtype=np.float32), least=0.3)
+    records = judged.to_records()
+    assert [record["match"] for record in records] == [True, None, False]
+    assert records[0]["relevance"] == pytest.approx(0.8)
+    assert records[1]["relevance"] is None
+    assert list(records[0])[:5] == ["rank", "id", "score", "relevance", "match"]
+    assert judged.to_geojson()["features"][2]["properties"]["match"] is False
+    unbounded = replace(judged, least=None).to_records()
+    assert "match" not in unbounded[0]
+    with pytest.raises(SchemaError, match="relevance"):
+        replace(found, relevance=np.zeros(2, dtype=np.float32))

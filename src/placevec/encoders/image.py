@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,20 +13,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from placevec.encoders.base import ModelCard, Vectors
-from placevec.encoders.network import NetworkEncoder, in_fixed_batches, seeded
+from placevec.encoders.network import NetworkEncoder, fixed_batches, in_fixed_batches, seeded
 from placevec.errors import DataError
 from placevec.nn import configs
-from placevec.nn.vision import SmallCNN, SmallCNNConfig
+from placevec.nn.vision import DEFAULT_KIND, VISION_NETS, SmallCNNConfig, VisionConfig, VisionNet
 from placevec.provenance import Space
 
-BATCH = 64  # chips at a time, always; see `in_fixed_batches`
+BATCH = 64  # chips at a time, or fewer large ones; always as many for chips of one size, see `in_fixed_batches`
+# What bounds the memory of a batch: 64 chips of 128 x 128 pixels within the network. A map of 16 channels takes 64 MiB.
+POSITIONS = 2**20
+VALUES = 2**24  # of a batch as it comes, before it is resized: 64 MiB in float32
+MOST = 2**23  # positions of one image within the network: some 2.5 GiB in a small CNN of 16 channels
 
 
 @dataclass(frozen=True)
 class ImageConfig:
     """The shape of an image encoder."""
 
-    net: SmallCNNConfig = field(default_factory=SmallCNNConfig)  # the network
+    net: VisionConfig = field(  # the network
+        default_factory=SmallCNNConfig, metadata=configs.one_of(VISION_NETS, default=DEFAULT_KIND)
+    )
     normalize: bool = True  # vectors of length 1, after the mean vector of the training chips is taken away
 
     def to_json(self) -> dict[str, Any]:
@@ -51,7 +57,7 @@ class ImageNet(nn.Module):
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         self.normalize = config.normalize
-        self.net = SmallCNN(config.net)
+        self.net: VisionNet = config.net.build()
         self.register_buffer("centre", torch.zeros(config.net.dims))
         self.register_buffer("scale", torch.ones(config.net.dims))
 
@@ -64,6 +70,13 @@ class ImageNet(nn.Module):
         """(n, bands, h, w) to (n, dims)."""
         vectors = (self.net(chips) - self.centre) / self.scale
         return F.normalize(vectors, dim=1) if self.normalize else vectors
+
+    def dense(self, chips: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """(n, bands, h, w) to the vectors (n, h', w', dims) of the positions of the map, of any length.
+
+        Their mean over the positions is what `forward` brings to length 1. For `size` see `VisionNet.normalise`.
+        """
+        return (self.net.dense(chips, size).permute(0, 2, 3, 1) - self.centre) / self.scale
 
 
 class ImageEncoder(NetworkEncoder):
@@ -94,7 +107,28 @@ class ImageEncoder(NetworkEncoder):
         Raises:
             DataError: another number of bands than the encoder was made for.
         """
-        return in_fixed_batches(self.net, checked(self.take(data, "image"), self.config), BATCH, self.device, self.dims)
+        chips = checked(self.take(data, "image"), self.config)
+        return in_fixed_batches(self.net, chips, batch_size(chips, self.config.net), self.device, self.dims)
+
+    def encode_dense(self, data: Mapping[str, NDArray[Any]], *, size: tuple[int, int] | None = None) -> Vectors:
+        """The vectors (n, h', w', dims) of the positions of `image` (n, bands, h, w), of any length.
+
+        Args:
+            data: see `encode`.
+            size: height and width the images are resized to within. Without it as in `encode`, and the mean over the
+                positions is then the vector that `encode` brings to length 1 (as it is, without `normalize`); with it,
+                a network that reads all images at one size can be laid over a larger one without shrinking it.
+
+        Raises:
+            DataError: another number of bands than the encoder was made for.
+        """
+        chips = checked(self.take(data, "image"), self.config)
+        rows = batch_size(chips, self.config.net, size)
+        # Without images a blank one tells how many positions there are.
+        shown = chips if len(chips) else torch.zeros(1, self.config.net.bands, *(max(1, n) for n in chips.shape[2:]))
+        net: ImageNet = self.net
+        found = list(fixed_batches(lambda part: net.dense(part, size), shown, rows, self.device))
+        return np.concatenate(found)[: len(chips)]
 
 
 def image_card(config: ImageConfig, space: Space, **more: Any) -> ModelCard:
@@ -123,21 +157,59 @@ def fit_statistics(net: ImageNet, chips: NDArray[Any]) -> None:
 
 def set_band_statistics(net: ImageNet, chips: NDArray[Any]) -> None:
     """Set the mean and deviation of the bands; pixels that are not finite do not count."""
-    pixels = np.moveaxis(chips, 1, 0).reshape(chips.shape[1], -1).astype(np.float64)
-    pixels[~np.isfinite(pixels)] = np.nan
-    net.net.set_statistics(torch.from_numpy(np.nanmean(pixels, axis=1)), torch.from_numpy(np.nanstd(pixels, axis=1)))
+    count, total = np.zeros(chips.shape[1]), np.zeros(chips.shape[1])
+    for pixels, finite in _pixels(chips):
+        count += finite.sum(axis=1)
+        total += np.where(finite, pixels, 0.0).sum(axis=1)
+    mean = total / np.maximum(count, 1)
+    squares = np.zeros(chips.shape[1])
+    for pixels, finite in _pixels(chips):
+        squares += np.where(finite, (pixels - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    net.net.set_statistics(torch.from_numpy(mean), torch.from_numpy(np.sqrt(squares / np.maximum(count, 1))))
 
 
 def set_vector_statistics(net: ImageNet, chips: NDArray[Any]) -> None:
     """Set the mean and deviation of the vectors from those of `chips`."""
     net.eval()
-    vectors = in_fixed_batches(net.net, checked(chips, None), BATCH, net.centre.device, len(net.centre))
-    net.set_output(torch.from_numpy(vectors))
+    shown = checked(chips, None)
+    rows = batch_size(shown, net.net.config)
+    net.set_output(torch.from_numpy(in_fixed_batches(net.net, shown, rows, net.centre.device, len(net.centre))))
+
+
+def batch_size(chips: Tensor, config: VisionConfig, size: tuple[int, int] | None = None) -> int:
+    """How many chips (n, bands, h, w) go through the network at a time; the same for all chips of one size.
+
+    Args:
+        chips: of the size in question.
+        config: of the network, which may resize them.
+        size: height and width they are resized to instead.
+
+    Raises:
+        DataError: one chip alone is too large for the memory.
+    """
+    bands, height, width = chips.shape[1:]
+    inner = size or ((config.pixels, config.pixels) if config.pixels else (height, width))
+    positions, values = inner[0] * inner[1], bands * height * width
+    if positions > MOST:
+        raise DataError(
+            f"an image of {inner[1]} x {inner[0]} pixels: the encoder reads at most {MOST} pixels at once; resize it "
+            "or cut it into tiles"
+        )
+    return max(1, min(BATCH, POSITIONS // max(1, positions), VALUES // max(1, values)))
+
+
+def _pixels(chips: NDArray[Any]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """The pixels of some chips at a time, (bands, m) float64, and which are finite."""
+    for start in range(0, len(chips), BATCH):
+        pixels = np.moveaxis(chips[start : start + BATCH], 1, 0).reshape(chips.shape[1], -1).astype(np.float64)
+        finite = np.isfinite(pixels)
+        yield np.where(finite, pixels, 0.0), finite
 
 
 def checked(chips: NDArray[Any], config: ImageConfig | None) -> Tensor:
     """Chips as a tensor; DataError where their shape does not fit."""
-    if chips.ndim != 4 or (config is not None and len(chips) and chips.shape[1] != config.net.bands):
+    fits = chips.ndim == 4 and (not len(chips) or min(chips.shape) > 0)
+    if not fits or (config is not None and len(chips) and chips.shape[1] != config.net.bands):
         bands = config.net.bands if config is not None else "any number of"
         raise DataError(f"chips of shape {chips.shape}: the encoder reads (n, {bands} bands, height, width)")
     if chips.dtype != np.uint8:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from placevec.encoders.base import Carded, ModelCard, Vectors
@@ -57,16 +58,27 @@ def seeded(build: Callable[[], N], seed: int) -> N:
 
 
 def in_fixed_batches(net: nn.Module, rows: Tensor, size: int, device: torch.device, dims: int) -> Vectors:
+    """The answers (n, dims) of `net` to `rows`; see `fixed_batches`."""
+    out = np.empty((len(rows), dims), dtype=np.float32)
+    done = 0
+    for found in fixed_batches(net, rows, size, device):
+        out[done : done + len(found)] = found
+        done += len(found)
+    return out
+
+
+def fixed_batches(
+    net: Callable[[Tensor], Tensor], rows: Tensor, size: int, device: torch.device
+) -> Iterator[NDArray[np.float32]]:
     """Run `net` on `rows` in batches of exactly `size`, the last one filled up by repeating its first row.
 
     Matrix kernels round differently for other shapes; with one shape, a row has one answer.
     """
-    out = np.empty((len(rows), dims), dtype=np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            count = len(part)
-            if count < size:
-                part = torch.cat([part, part[:1].expand(size - count, *part.shape[1:])])
-            out[start : start + count] = net(part.to(device))[:count].float().cpu().numpy()
-    return out
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        count = len(part)
+        if count < size:
+            part = torch.cat([part, part[:1].expand(size - count, *part.shape[1:])])
+        with torch.inference_mode():
+            found: NDArray[np.float32] = net(part.to(device))[:count].float().cpu().numpy()
+        yield found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,20 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from placevec.encoders.base import ModelCard, Vectors
+from placevec.encoders.model import load_strictly, save_model
 from placevec.encoders.network import NetworkEncoder, in_fixed_batches, seeded
-from placevec.errors import DataError, UsageError
+from placevec.errors import CheckpointError, DataError, UsageError
 from placevec.nn import configs
-from placevec.nn.text import TextConfig, TextNet, tokens
+from placevec.nn.text import DEFAULT_KIND, TEXT_NETS, TextConfig, TextNetConfig, Vocabulary, split
 from placevec.provenance import Space
 
 BATCH = 256  # texts at a time, always; see `in_fixed_batches`
+VOCABULARY = "vocabulary.json"  # the asset of the model folder that holds the words of the training
 
 
 @dataclass(frozen=True)
 class TextEncoderConfig:
     """The shape of a text encoder."""
 
-    net: TextConfig = field(default_factory=TextConfig)  # features and network
+    net: TextNetConfig = field(  # how texts are read, and the network
+        default_factory=TextConfig, metadata=configs.one_of(TEXT_NETS, default=DEFAULT_KIND)
+    )
     dims: int = 64  # components of the vector
     normalize: bool = True  # vectors of length 1
 
@@ -44,12 +49,20 @@ class TextEncoderConfig:
 
 
 class TextTower(nn.Module):
-    """Tokens (n, max_tokens) int64 to (n, dims) float32."""
+    """Tokens (n, width) int64, see `placevec.nn.text.tokens`, to (n, dims) float32.
 
-    def __init__(self, config: TextEncoderConfig, net: TextNet | None = None) -> None:
+    Args:
+        config: its shape.
+        net: a network of that shape; built where it is not given.
+        vocabulary: for the kinds of network that need it.
+    """
+
+    def __init__(
+        self, config: TextEncoderConfig, net: nn.Module | None = None, vocabulary: Vocabulary | None = None
+    ) -> None:
         super().__init__()
         self.normalize = config.normalize
-        self.net = config.net.build(config.dims) if net is None else net
+        self.net = config.net.build(config.dims, vocabulary) if net is None else net
 
     def forward(self, found: Tensor) -> Tensor:
         """The vectors of tokenised texts."""
@@ -58,45 +71,127 @@ class TextTower(nn.Module):
 
 
 class TextEncoder(NetworkEncoder):
-    """Texts to vectors."""
+    """Texts to vectors.
+
+    Args:
+        config: the shape of the network.
+        net: the network of that shape.
+        card: what it is.
+        device: of torch.
+        vocabulary: the words of the training; None where it kept none.
+
+    Attributes:
+        truncated: how many texts the last `encode` cut because they have more words than the network reads.
+    """
 
     config_type = TextEncoderConfig
     net_type = TextTower
 
-    @classmethod
-    def untrained(cls, config: TextEncoderConfig, seed: int = 0) -> TextEncoder:
-        """The encoder with the weights it starts from: the baseline that shows what training adds."""
-        net = seeded(lambda: TextTower(config), seed)
-        space = Space.mint(config.dims, note="an untrained text encoder")
-        return cls(config, net, text_card(config, space, name="untrained text encoder", seed=seed))
+    def __init__(
+        self,
+        config: TextEncoderConfig,
+        net: TextTower,
+        card: ModelCard,
+        device: str = "cpu",
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        super().__init__(config, net, card, device)
+        self.vocabulary = vocabulary
+        self.truncated = 0
 
     @classmethod
-    def trained(cls, net: TextNet, config: TextEncoderConfig, space: Space, **card: Any) -> TextEncoder:
-        """The encoder around a network that `config.net.build(config.dims)` gave and training changed.
+    def from_card(cls, card: ModelCard, state: Mapping[str, Tensor], folder: Path, device: str = "cpu") -> Self:
+        """Build the encoder of a model folder; see `encoders.model.load_encoder`."""
+        config = TextEncoderConfig.from_json(card.config)
+        vocabulary = None
+        if VOCABULARY in card.assets:
+            path = Path(folder) / VOCABULARY
+            vocabulary = Vocabulary.from_bytes(path.read_bytes(), str(path))
+        try:
+            net = TextTower(config, vocabulary=vocabulary)
+        except UsageError as error:
+            raise CheckpointError(f"{folder}: its text network cannot be built: {error}") from error
+        load_strictly(net, state, folder)
+        return cls(config, net, card, device, vocabulary)
+
+    @classmethod
+    def untrained(cls, config: TextEncoderConfig, seed: int = 0, vocabulary: Vocabulary | None = None) -> TextEncoder:
+        """The encoder with the weights it starts from: the baseline that shows what training adds.
+
+        Args:
+            config: its shape.
+            seed: of the weights.
+            vocabulary: what `config.net.learn` made of captions, for the kinds of network that need it.
+        """
+        net = seeded(lambda: TextTower(config, vocabulary=vocabulary), seed)
+        space = Space.mint(config.dims, note="an untrained text encoder")
+        card = text_card(config, space, name="untrained text encoder", seed=seed)
+        return cls(config, net, card, vocabulary=vocabulary)
+
+    @classmethod
+    def trained(
+        cls,
+        net: nn.Module,
+        config: TextEncoderConfig,
+        space: Space,
+        *,
+        vocabulary: Vocabulary | None = None,
+        **card: Any,
+    ) -> TextEncoder:
+        """The encoder around a network that ``config.net.build(config.dims, vocabulary)`` gave and training changed.
 
         Args:
             net: the network, with its weights.
             config: its shape.
             space: that its vectors are in.
+            vocabulary: of the training captions; kinds that do not need it tell known words by it.
             card: further fields of the ModelCard.
         """
-        return cls(config, TextTower(config, net), text_card(config, space, **card))
+        return cls(config, TextTower(config, net), text_card(config, space, **card), vocabulary=vocabulary)
+
+    def save(self, folder: str | Path) -> Self:
+        """Write the model folder, the vocabulary with it; the answer is the encoder with the card as written."""
+        assets = {} if self.vocabulary is None else {VOCABULARY: self.vocabulary.to_bytes()}
+        card = save_model(folder, self.net.state_dict(), self.card, assets)
+        return type(self)(self.config, self.net, card, str(self.device), self.vocabulary)
 
     def encode(self, data: Mapping[str, NDArray[Any]]) -> Vectors:
-        """The vectors (n, dims) of `text` (n,), an array of str.
+        """The vectors (n, dims) of `text` (n,), an array of str; `truncated` then says how many of them were cut.
 
         Raises:
-            DataError: another shape, or something that is not a text.
+            DataError: another shape, something that is not a text, or, where the network has no vector for it, a text
+                without words; the message names the row.
         """
         texts = self.take(data, "text")
         if texts.ndim != 1:
             raise DataError(f"texts of shape {texts.shape}: the encoder reads (n,), one text a place")
         out = np.empty((len(texts), self.dims), dtype=np.float32)
+        shape: TextNetConfig = self.config.net
+        truncated = 0
         # Tokens of a million captions would take 2 GiB: so they are made batch by batch.
         for start in range(0, len(texts), BATCH):
-            found = tokens(texts[start : start + BATCH].tolist(), self.config.net)
-            out[start : start + BATCH] = in_fixed_batches(self.net, found, BATCH, self.device, self.dims)
+            part = texts[start : start + BATCH].tolist()
+            found = split(part, start)
+            if not shape.reads_empty and [] in found:
+                row = found.index([])
+                raise DataError(
+                    f"row {start + row} is {part[row]!r}, a text without words: leave it out or describe it"
+                )
+            truncated += sum(len(text) > shape.longest_text for text in found)
+            tokens = shape.rows(found, self.vocabulary)
+            out[start : start + BATCH] = in_fixed_batches(self.net, tokens, BATCH, self.device, self.dims)
+        self.truncated = truncated
         return out
+
+    def known_words(self, text: str) -> float:
+        """The share of the words of `text` that training saw, 0 for a text without words.
+
+        A network of hashed features has a vector for any word; where its training kept no vocabulary, all count as
+        known.
+        """
+        if self.vocabulary is not None:
+            return self.vocabulary.known(text)
+        return float(bool(split([text])[0]))
 
 
 def text_card(config: TextEncoderConfig, space: Space, **more: Any) -> ModelCard:

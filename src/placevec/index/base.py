@@ -54,6 +54,7 @@ class Index(ABC):
     Attributes:
         name: what kind of index it is, as the registry spells it.
         exact: whether `search` always finds the true best.
+        reranks: whether an index that is not exact scores its finds by the vectors; if not, the planner does.
         space: the Space of its vectors.
         tower: the tower that made them.
         num_rows: the number of rows of its table.
@@ -61,6 +62,7 @@ class Index(ABC):
 
     name: str
     exact: bool
+    reranks: bool = False
     space: Space
     tower: str
     num_rows: int

@@ -171,7 +171,7 @@ class Planner:
             # The queries are looked at even so: a mistake must not depend on what the filter lets through.
             return index.search(queries, k, allowed.rows)
         wanted = k + len(allowed.excluded)
-        if index.exact:
+        if index.exact or index.reranks:
             rows, scores = index.search(queries, wanted, allowed.rows)
         else:
             rows, scores = self._rerank(index, queries, wanted, allowed.rows)

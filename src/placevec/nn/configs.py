@@ -16,11 +16,17 @@ C = TypeVar("C", bound="DataclassInstance")
 Choices = Mapping[str, type]
 
 _CHOICES = "choices"
+_DEFAULT = "default kind"
 
 
-def one_of(choices: Choices) -> dict[str, Choices]:
-    """The metadata of a dataclass field that holds one of several dataclasses, or a tuple of such: {kind: class}."""
-    return {_CHOICES: choices}
+def one_of(choices: Choices, default: str = "") -> dict[str, Any]:
+    """The metadata of a dataclass field that holds one of several dataclasses, or a tuple of such.
+
+    Args:
+        choices: {kind: class}.
+        default: the kind of a description that names none; "": it must name one.
+    """
+    return {_CHOICES: choices, _DEFAULT: default}
 
 
 def to_json(config: Any) -> dict[str, Any]:
@@ -53,12 +59,12 @@ def from_json(cls: type[C], value: Mapping[str, Any], choices: Mapping[str, Choi
     for name, field in fields.items():
         if name not in known and field.init and field.default is field.default_factory is dataclasses.MISSING:
             raise UsageError(f"{cls.__name__} needs the setting {name!r}")
-    built = {
-        name: _read(
-            item, hints[name], fields[name].metadata.get(_CHOICES) or (choices or {}).get(name), cls.__name__, name
-        )
-        for name, item in known.items()
-    }
+    built = {}
+    for name, item in known.items():
+        metadata = fields[name].metadata
+        if metadata.get(_DEFAULT) and isinstance(item, Mapping):
+            item = {"kind": metadata[_DEFAULT], **item}
+        built[name] = _read(item, hints[name], metadata.get(_CHOICES) or (choices or {}).get(name), cls.__name__, name)
     try:
         return cls(**built)
     except TypeError as error:

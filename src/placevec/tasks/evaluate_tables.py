@@ -50,11 +50,11 @@ def markdown(found: Evaluation) -> str:
             _details(report),
         ]
     rows = [[str(record[key]) for key in SPLIT_HEADS] for record in split_records(found)]
-    parts += ["## How it was measured", METHOD, _table(list(SPLIT_HEADS.values()), rows)]
+    parts += ["## How it was measured", METHOD, aligned_table(list(SPLIT_HEADS.values()), rows)]
     parts += ["## Published figures of others", OTHERS]
     for table in PUBLISHED:
         rows = [[name, *(f"{value:g}" for value in row)] for name, row in table.rows.items()]
-        parts += [f"{table.source}; {table.protocol}.", _table(["method", *table.columns], rows)]
+        parts += [f"{table.source}; {table.protocol}.", aligned_table(["method", *table.columns], rows)]
     if found.notes or found.skipped:
         lines = [*found.notes, *(f"{name} was skipped: {why}" for name, why in found.skipped.items())]
         parts += ["## Notes", "\n".join(f"- {line}" for line in lines)]
@@ -91,7 +91,7 @@ def _matches(found: Evaluation) -> str:
                 f"{SIGNS.get(outcome, '')} {words}".strip(),
             ]
         )
-    return _table(["target", "split", "best learned", "best baseline", "difference"], rows) if rows else ""
+    return aligned_table(["target", "split", "best learned", "best baseline", "difference"], rows) if rows else ""
 
 
 def _ranks(found: Evaluation, split: str) -> str:
@@ -110,7 +110,7 @@ def _ranks(found: Evaluation, split: str) -> str:
             row = report.get(name)
             line.append("–" if row is None else f"{_mean(row, top)} {SIGNS.get(row['outcome'], '')}".strip())
         rows.append(line)
-    return _table(["features", "mean rank", *(f"{r['target']}, {r['metric']}" for r in reports)], rows)
+    return aligned_table(["features", "mean rank", *(f"{r['target']}, {r['metric']}" for r in reports)], rows)
 
 
 def _scores(report: Report) -> str:
@@ -127,13 +127,13 @@ def _scores(report: Report) -> str:
         said = f"{SIGNS.get(row['outcome'], '')} {row['verdict']}".strip()
         rows.append([_label(row), *(_cell(own[split], best[split]) for split in splits), said])
     heads = [f"{report['metric']}, {SPLIT_WORDS[split].lower()}" for split in splits]
-    return _table(["features", *heads, f"against the best baseline, {SPLIT_WORDS[strictest].lower()}"], rows)
+    return aligned_table(["features", *heads, f"against the best baseline, {SPLIT_WORDS[strictest].lower()}"], rows)
 
 
 def _details(report: Report) -> str:
     columns, records = detail_rows(report)
     rows = [[record["features"], *(_value(record.get(key)) for key in list(columns)[1:])] for record in records]
-    return _table([heading.replace("\n", ", ") for heading in columns.values()], rows)
+    return aligned_table([heading.replace("\n", ", ") for heading in columns.values()], rows)
 
 
 def _label(row: Mapping[str, Any]) -> str:
@@ -156,7 +156,8 @@ def _cell(row: Mapping[str, Any], top: float) -> str:
     return f"{_mean(row, top)}{spread}{interval}"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def aligned_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table whose columns stand below each other in letters of one width."""
     cells = [[_escaped(cell) for cell in line] for line in (heads, *rows)]
     widths = [max(3, *(_width(line[column]) for line in cells)) for column in range(len(heads))]
     ruler = ["-" * width for width in widths]

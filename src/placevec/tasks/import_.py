@@ -91,7 +91,8 @@ def import_model(paths: Iterable[str | Path], out: str | Path, kind: str, **opti
         paths: the files of the checkpoint.
         out: the model folder.
         kind: of checkpoint, one of `encoders.importers.IMPORTERS`.
-        options: what the importer takes (`basis` of satclip); those that are None are left out.
+        options: what the importer takes (`basis` of satclip, `tokenizer` and `activation` of open-clip); those that
+            are None are left out.
 
     Returns:
         path, kind, name, space, dims, weights (how many numbers), licence, sha256 of the checkpoint, and notes.
@@ -120,11 +121,16 @@ def import_model(paths: Iterable[str | Path], out: str | Path, kind: str, **opti
         "name": card.name,
         "space": card.space.id,
         "dims": card.space.dims,
-        "weights": sum(value.numel() for value in model.encoder.net.parameters()),
+        "weights": sum(value.numel() for net in _nets(model.encoder) for value in net.parameters()),
         "licence": card.licence,
         "sha256": card.sources[0].sha256,
         "notes": list(model.notes),
     }
+
+
+def _nets(encoder: Any) -> list[Any]:
+    """The networks of an encoder: several, for a pair of towers."""
+    return encoder.modules() if hasattr(encoder, "modules") else [encoder.net]
 
 
 def _stream_parquet(imported: Imported, goal: Path, progress: Callable[[int, int], None] | None) -> None:

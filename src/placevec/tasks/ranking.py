@@ -15,7 +15,13 @@ from placevec import files
 from placevec.config import Scalar
 
 VERSION = 1
-SHOWN = ("loss", "recall_at_1", "mrr", "view_recall_at_1")  # the figures of the short table, where there are such
+SHOWN = (
+    "loss",
+    "mean_recall",
+    "recall_at_1",
+    "mrr",
+    "view_recall_at_1",
+)  # the figures of the short table, where there are such
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ def default_figure(objective: str) -> str:
 
     A retrieval figure compares runs of any shape; a contrastive loss also depends on the temperature.
     """
-    return "mrr" if objective == "location" else "loss"
+    return {"location": "mrr", "image-text": "mean_recall"}.get(objective, "loss")
 
 
 def less_is_better(figure: str) -> bool:

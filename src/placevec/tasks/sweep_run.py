@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -170,10 +171,14 @@ class SweepRun:
 
 
 def _is_sound(model: Path) -> bool:
-    from placevec.encoders.model import WEIGHTS, read_card
+    from placevec.encoders.model import WEIGHTS, load_encoder, read_card
 
     try:
-        return sha256_file(model / WEIGHTS) == read_card(model).weights_sha256
+        card = read_card(model)
+        if not card.weights_sha256:  # a pair, whose weights lie in the folders of its towers
+            load_encoder(model)
+            return True
+        return sha256_file(model / WEIGHTS) == card.weights_sha256
     except (OSError, CheckpointError):
         return False
 
@@ -181,9 +186,11 @@ def _is_sound(model: Path) -> bool:
 def _parameters(model: Path) -> int:
     """How many numbers a model has learned."""
     from placevec.encoders.model import load_encoder
+    from placevec.encoders.pair import PairModel
 
-    net: Any = getattr(load_encoder(model), "net", None)
-    return 0 if net is None else sum(value.numel() for value in net.parameters())
+    encoder = load_encoder(model)
+    nets: list[Any] = encoder.modules() if isinstance(encoder, PairModel) else [getattr(encoder, "net", None)]
+    return sum(value.numel() for net in nets if net is not None for value in net.parameters())
 
 
 def _copy_model(model: Path, out: Path, chosen: Mapping[str, Any] | None) -> None:
@@ -193,8 +200,5 @@ def _copy_model(model: Path, out: Path, chosen: Mapping[str, Any] | None) -> Non
     if chosen is not None:
         card = replace(card, recipe={**card.recipe, "sweep": dict(chosen)})
     with files.whole(out) as part:
-        part.mkdir()
-        for file in sorted(model.iterdir()):
-            if file.name != CARD:
-                (part / file.name).write_bytes(file.read_bytes())
+        shutil.copytree(model, part)
         (part / CARD).write_text(card.text(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`train`: learn a model: an image encoder from chips alone, or a location encoder against a table's vectors."""
+"""`train`: learn a model, from chips alone, from the vectors of a table, or from images with captions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.errors import DataError, UsageError
+from placevec.errors import UsageError
 from placevec.files import remove
 from placevec.geo.sphere import LonLat
 from placevec.measure.splits import block_split, holdout
@@ -19,16 +19,15 @@ from placevec.provenance import inherit_saw
 from placevec.registry import need
 from placevec.table import EmbeddingTable, StoredTable, open_table
 from placevec.tasks.inputs import Input
+from placevec.tasks.reading import read_images
 from placevec.tasks.settings import laid_over
 
 if TYPE_CHECKING:
-    from placevec.sources.base import Source
+    from placevec.sources.captions import CaptionSet
 
-Objective = Literal["image", "location"]
+Objective = Literal["image", "location", "image-text"]
 Table = str | Path | StoredTable | EmbeddingTable
 Report = Callable[[int, int, Mapping[str, float]], None]
-READ_ROWS = 1024
-MEMORY_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,11 @@ class TrainSummary:
         space: id of the Space of its vectors.
         dims: their components.
         rows: rows trained on.
-        validation: rows of the spatial validation split.
-        buffered: rows left out of both, being too near to validation rows.
+        validation: rows of the validation split.
+        buffered: rows left out of both: too near to validation rows, or of other splits than train and val.
         scores: figures on the validation rows.
+        skipped: rows that could not be read.
+        notes: what else was left out, or is to be known, in words.
     """
 
     out: Path
@@ -54,10 +55,13 @@ class TrainSummary:
     validation: int
     buffered: int
     scores: Mapping[str, float]
+    skipped: int = 0
+    notes: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """A JSON object."""
-        return {**vars(self), "out": str(self.out), "scores": dict(self.scores)}
+        record = {**vars(self), "out": str(self.out), "scores": dict(self.scores)}
+        return {name: value for name, value in record.items() if value or name not in ("skipped", "notes")}
 
 
 def train(
@@ -66,6 +70,9 @@ def train(
     *,
     input: Input | None = None,
     table: Table | Sequence[Table] | None = None,
+    captions: str | Path | CaptionSet | None = None,
+    images: str | Path | None = None,
+    model: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
     block: str = "h3:3",
     folds: int = 10,
@@ -78,13 +85,21 @@ def train(
 
     Args:
         objective: "image" learns an image encoder from the chips of `input` without any label; "location" learns a
-            location encoder against the vectors of `table`, in the table's own Space where the dims agree.
+            location encoder against the vectors of `table`, in the table's own Space where the dims agree; "image-text"
+            learns an image and a text tower from images with `captions`.
         out: the model folder; the run (checkpoints, logs) stands beside it in ``NAME.run``, and what brings image
             vectors and captions into a new Space in ``NAME-image`` (``NAME-image-TABLE`` for several tables) and
             ``NAME-text``.
         input: places and chips, for "image".
         table: vectors with coordinates, for "location"; one table or several, joined on their ids.
-        config: settings of `train.selfsup.ImageTraining` or `train.contrastive.LocationTraining`, as JSON.
+        captions: a caption set, for "image-text": a file or folder of captions, or dataset:NAME, as
+            `sources.captions.read_captions` reads them. Its splits train and val are used, and no other; without a
+            val split one of `folds` is held out, of blocks where all images have coordinates, else at random.
+        images: folder of the images, where it does not follow from the captions.
+        model: a pair of towers that is trained further, instead of new ones: its folder, or hf:NAME or hf:FOLDER, a
+            CLIP or SigLIP of transformers; `config.tune` says how much of it.
+        config: settings of `train.selfsup.ImageTraining`, `train.contrastive.LocationTraining` or
+            `train.pairs.PairTraining`, as JSON.
         block: blocks of the validation split.
         folds: one of so many folds of blocks is held out for validation.
         buffer_m: metres around validation rows without training rows; by default the width of a chip's ground.
@@ -107,7 +122,26 @@ def train(
         if table is None:
             raise UsageError("a location encoder learns from vectors: give a table")
         return _location(table, Path(out), settings, (block, folds, buffer_m), untrained, restart, progress)
-    raise UsageError(f"no objective is called {objective!r}; known: image, location")
+    if objective == "image-text":
+        if captions is None:
+            raise UsageError(
+                "image and text towers learn from images with captions: give captions, such as dataset:ucm"
+            )
+        from placevec.tasks.train_pairs import train_image_text
+
+        return train_image_text(
+            captions,
+            Path(out),
+            settings,
+            _fresh(Path(out), restart),
+            images=images,
+            model=model,
+            rule=(block, folds, buffer_m),
+            untrained=untrained,
+            restart=restart,
+            progress=progress,
+        )
+    raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text")
 
 
 def run_folder(out: str | Path) -> Path:
@@ -126,10 +160,12 @@ def _image(
     progress: Report | None,
 ) -> TrainSummary:
     from placevec.encoders.image import ImageEncoder
+    from placevec.train.objectives import first_process
     from placevec.train.selfsup import ImageTraining, train_image
 
     assert input.chips is not None
-    chips, rows = read_chips(input.source())
+    read = read_images(input.source(), "train on fewer places (limit) or smaller chips")
+    chips, rows = read.images, read.rows
     network = {"bands": chips.shape[1], **settings.pop("net", {})}
     given = settings.pop("encoder", {})
     encoder = {**given, "net": {**network, **given.get("net", {})}}
@@ -146,9 +182,10 @@ def _image(
         restart=restart,
         sources=input.sources(),
     )
-    made.encoder.save(out)
-    if untrained is not None:
-        ImageEncoder.untrained(training.encoder, training.loop.seed, chips[keep & ~val]).save(untrained)
+    if first_process():
+        made.encoder.save(out)
+        if untrained is not None:
+            ImageEncoder.untrained(training.encoder, training.loop.seed, chips[keep & ~val]).save(untrained)
     return _summary(out, "image", made.encoder, keep, val, made.result.metrics)
 
 
@@ -163,6 +200,7 @@ def _location(
 ) -> TrainSummary:
     from placevec.encoders.location import LocationEncoder
     from placevec.train.contrastive import LocationTraining, join_tables, train_location
+    from placevec.train.objectives import first_process
 
     tables = _named(given)
     encoder = dict(settings.pop("encoder", {}))
@@ -185,6 +223,9 @@ def _location(
         saw=inherit_saw(*(table.meta.saw for table in tables.values())),
         parents=tuple(table.fingerprint() for table in tables.values()),
     )
+    summary = _summary(out, "location", made.encoder, keep, val, made.result.metrics)
+    if not first_process():
+        return summary
     made.encoder.save(out)
     if untrained is not None:
         # With the frame that the training places gave.
@@ -194,7 +235,7 @@ def _location(
         image.save(out.with_name(f"{out.name}-image" if len(tables) == 1 else f"{out.name}-image-{name}"))
     if made.text is not None:
         made.text.save(out.with_name(f"{out.name}-text"))
-    return _summary(out, "location", made.encoder, keep, val, made.result.metrics)
+    return summary
 
 
 def _named(given: Table | Sequence[Table]) -> dict[str, EmbeddingTable]:
@@ -223,26 +264,6 @@ def _dims(tables: Sequence[EmbeddingTable]) -> int:
     if all(table.space.id == tables[0].space.id for table in tables):
         return tables[0].dims
     return min(256, max(table.dims for table in tables))
-
-
-def read_chips(source: Source) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """All chips of a source (n, bands, h, w) in memory, and the rows that they are of.
-
-    Raises DataError if there are none, or more than 4 GiB of them.
-    """
-    parts, rows = [], []
-    size = 0
-    for start in range(0, len(source.places()), READ_ROWS):
-        batch = source.read(np.arange(start, min(start + READ_ROWS, len(source.places()))))
-        if len(batch):
-            parts.append(batch.data["image"])
-            rows.append(batch.rows)
-            size += parts[-1].nbytes
-        if size > MEMORY_BYTES:
-            raise DataError("the chips take more than 4 GiB: train on fewer places (limit) or smaller chips")
-    if not parts:
-        raise DataError("no chip could be read: do the places lie within the raster?")
-    return np.concatenate(parts), np.concatenate(rows)
 
 
 def _default(rule: tuple[str, int, float | None], ground_m: float) -> tuple[str, int, float]:

@@ -15,8 +15,11 @@ from placevec.tasks.verb_options import GRID, Options, Reads, name_of, paths_of
 class TrainOptions(Reads):
     """Options of `train` in a recipe."""
 
-    objective: Literal["image", "location"]
+    objective: Literal["image", "location", "image-text"]
     table: InPath | list[InPath] | None = None
+    captions: InPath | None = None
+    images: InPath | None = None
+    model: InPath | None = None
     out: OutPath
     untrained: OutPath | None = None
     block: str = "h3:3"
@@ -100,7 +103,11 @@ def train_step(options: TrainOptions, context: Context) -> Any:
     settings = dict(options.config)
     settings["loop"] = {"seed": context.seed, **settings.get("loop", {})}
     tables = [options.table] if isinstance(options.table, str) else options.table
+    if options.objective == "image-text" and options.pixels is not None:
+        settings["pixels"] = options.pixels
+    named = {name: getattr(options, name) for name in ("captions", "images", "model")}
     words: dict[str, Any] = {
+        **{name: None if value is None else name_of(context, value) for name, value in named.items()},
         "input": options.input(context) if options.objective == "image" else None,
         "table": None if tables is None else [context.path(table) for table in tables],
         "config": settings,

@@ -34,6 +34,12 @@ class AugmentConfig:
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} = {getattr(self, name)}: give 0 or more")
 
+    @property
+    def still(self) -> bool:
+        """Whether every view is the chip itself."""
+        strength = (self.brightness, self.contrast, self.colour, self.noise)
+        return self.min_scale == 1 and not self.turn and not any(strength)
+
 
 def augment(chips: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """A random view of each chip.

@@ -1,6 +1,6 @@
 """Training states on disk: one safetensors file, with the scalars as JSON in its metadata. No pickle.
 
-Tensors are called ``model/NAME``, ``best/NAME`` and ``optimizer/STATE/NAME``.
+Tensors are called ``model/NAME``, ``best/NAME``, ``average/NAME`` and ``optimizer/STATE/NAME``.
 """
 
 from __future__ import annotations
@@ -47,13 +47,19 @@ class Progress:
 
 
 def write(
-    folder: Path, progress: Progress, module: nn.Module, best: Mapping[str, Tensor], optimizer: Optimizer
+    folder: Path,
+    progress: Progress,
+    module: nn.Module,
+    best: Mapping[str, Tensor],
+    optimizer: Optimizer,
+    average: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write the state of a run to `folder`, whole or not at all."""
+    """Write the state of a run to `folder`, whole or not at all; `average` of the weights where there is one."""
     from safetensors.torch import save_file
 
     tensors = {f"model/{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"best/{name}": value for name, value in best.items()}
+    tensors |= {f"average/{name}": value for name, value in (average or {}).items()}
     for name, parameter in module.named_parameters():
         for state, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer/{state}/{name}"] = value
@@ -75,8 +81,17 @@ def read_progress(folder: Path) -> Progress | None:
     return _open(folder)[0]
 
 
-def restore(folder: Path, module: nn.Module, optimizer: Optimizer | None) -> tuple[Progress, dict[str, Tensor]]:
-    """Load the state in `folder` into `module` and `optimizer`; the answer is its scalars and the best weights.
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a checkpoint holds besides the weights of the module and the state of the optimiser."""
+
+    progress: Progress  # where the run stands
+    best: dict[str, Tensor]  # the best weights so far; empty while there are none
+    average: dict[str, Tensor]  # the moving average of the weights; empty where none is made
+
+
+def restore(folder: Path, module: nn.Module, optimizer: Optimizer | None) -> State:
+    """Load the state in `folder` into `module` and `optimizer`; the answer is the rest of it.
 
     Raises:
         CheckpointError: the file is damaged, or belongs to another network.
@@ -100,7 +115,7 @@ def restore(folder: Path, module: nn.Module, optimizer: Optimizer | None) -> tup
             # AdamW keeps its counter of steps on the CPU, its moments beside the parameter.
             device = value.device if kind == "step" else own[parameter].device
             optimizer.state[own[parameter]][kind] = value.to(device)
-    return progress, best
+    return State(progress, best, _under("average/", tensors))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

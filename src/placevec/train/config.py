@@ -19,6 +19,7 @@ class LoopConfig:
     warmup: float = 0.05  # share of the steps in which the learning rate rises from 0
     final_rate: float = 0.01  # learning rate at the end of the cosine, as a share of the highest
     clip_norm: float = 1.0  # the gradient is shortened to this length; 0: never
+    ema: float = 0.0  # decay of the moving average of the weights, which is validated and kept; 0: none is made
     validate_every: int = 1  # epochs between validations; the last epoch is validated always
     patience: int = 0  # stop after so many validations without a better one; 0: never
     seed: int = 0  # of initial weights, order of rows, augmentation and dropout
@@ -42,10 +43,14 @@ class LoopConfig:
             raise UsageError(f"learning_rate = {self.learning_rate}: give more than 0")
         if not (0 <= self.warmup < 1 and 0 <= self.final_rate <= 1):
             raise UsageError(f"warmup = {self.warmup}, final_rate = {self.final_rate}: give shares from 0 to 1")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema = {self.ema}: give a decay from 0 (no average) to below 1, such as 0.99")
         if self.precision not in ("32-true", "bf16-mixed"):
             raise UsageError(f"precision = {self.precision!r}: give 32-true or bf16-mixed")
 
     def identity(self) -> dict[str, Any]:
         """The settings on which the weights depend."""
         free = {"checkpoint_every", "log_every", "tensorboard"}
+        if not self.ema:
+            free.add("ema")  # runs from before there was an average go on
         return {name: value for name, value in asdict(self).items() if name not in free}

@@ -26,11 +26,13 @@ from placevec import files
 from placevec.errors import CheckpointError, DataError
 from placevec.provenance import digest_json
 from placevec.train import checkpoint
+from placevec.train.average import Average
 from placevec.train.batches import Batches, step_seed
 from placevec.train.checkpoint import Progress
 from placevec.train.config import LoopConfig
 from placevec.train.logs import CsvLog, TensorBoard
-from placevec.train.objectives import Objective
+from placevec.train.objectives import Objective, Rated
+from placevec.train.rates import FACTOR, learning_rate, parameter_groups
 
 Report = Callable[[int, int, Mapping[str, float]], None]
 """Called as (step, total, metrics) after each step, by the first process."""
@@ -117,17 +119,25 @@ class _Run:
         self.total = config.epochs * self.batches.per_epoch
         self.progress = Progress(key)
         self.best: dict[str, Tensor] = {}
+        self.average = Average(objective.module, config.ema) if config.ema else None
         self.logs: dict[str, list[Any]] = {}
 
     def go(self) -> TrainResult:
         own = self.objective.module
-        optimizer = torch.optim.AdamW(parameter_groups(own, self.config.weight_decay), lr=self.config.learning_rate)
+        rates = self.objective.rates() if isinstance(self.objective, Rated) else {}
+        groups = parameter_groups(own, self.config.weight_decay, rates)
+        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
         if (self.folder / checkpoint.NAME).exists():
-            self.progress, self.best = checkpoint.restore(self.folder, own, optimizer)
+            state = checkpoint.restore(self.folder, own, optimizer)
+            self.progress, self.best = state.progress, state.best
+            if self.average is not None:
+                self.average.restore(state.average)
         if not self.progress.finished:
             module, wrapped = self.fabric.setup(own, optimizer)
             # AdamW made its state for the parameters where they were; setup may have moved those.
             _follow(optimizer)
+            if self.average is not None:
+                self.average.follow()
             self._open_logs()
             try:
                 self._train(module, wrapped, optimizer)
@@ -137,6 +147,11 @@ class _Run:
         own.to("cpu")
         if self.best:
             own.load_state_dict(self.best)
+        elif self.average is not None:
+            self.average.put(self.average.values)
+        if self.fabric.world_size > 1:
+            # The running statistics of a batch normalisation are those of each process's own part.
+            own.load_state_dict(self.fabric.broadcast(checkpoint.copy_of(own)))
         own.eval()
         at = self.progress
         return TrainResult(
@@ -184,7 +199,7 @@ class _Run:
         self, module: nn.Module, wrapped: Any, rows: Any, rate: float, generator: torch.Generator
     ) -> tuple[float, float]:
         for group in wrapped.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[FACTOR]
         seed = step_seed(self.config.seed, self.progress.step, self.fabric.global_rank)
         torch.manual_seed(seed)  # for dropout, which takes no generator
         generator.manual_seed(seed)
@@ -205,6 +220,8 @@ class _Run:
             )
             norm = float(clipped)
         wrapped.step()
+        if self.average is not None:
+            self.average.update(self.progress.step)
         return value, norm
 
     def _end_of_epoch(self, module: nn.Module, epoch: int) -> bool:
@@ -212,15 +229,16 @@ class _Run:
         config, at = self.config, self.progress
         last = at.step >= self.total
         if self.objective.monitor and (last or (epoch + 1) % config.validate_every == 0):
-            figures = self._figures()
+            with contextlib.nullcontext() if self.average is None else self.average.shown():
+                figures = self._figures()
+                value = figures[self.objective.monitor]
+                if not self.best or _better(value, at.best[self.objective.monitor], self.objective.mode):
+                    at.best_step, at.best, at.since_best = at.step, figures, 0
+                    self.best = checkpoint.copy_of(self.objective.module)
+                else:
+                    at.since_best += 1
             module.train()
             self._log("validation", {"epoch": epoch, **figures})
-            value = figures[self.objective.monitor]
-            if not self.best or _better(value, at.best[self.objective.monitor], self.objective.mode):
-                at.best_step, at.best, at.since_best = at.step, figures, 0
-                self.best = checkpoint.copy_of(self.objective.module)
-            else:
-                at.since_best += 1
             if config.patience and at.since_best >= config.patience:
                 at.finished = "early"
         if last:
@@ -239,7 +257,8 @@ class _Run:
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if self.fabric.is_global_zero:
-            checkpoint.write(self.folder, self.progress, self.objective.module, self.best, optimizer)
+            average = None if self.average is None else self.average.values
+            checkpoint.write(self.folder, self.progress, self.objective.module, self.best, optimizer, average)
         self.fabric.barrier()
 
     def _open_logs(self) -> None:
@@ -266,25 +285,6 @@ class _Prefixed:
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
         self.board.add(step, {f"{self.name}/{key}": value for key, value in values.items()})
-
-
-def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters for AdamW: weight decay for matrices and kernels, none for biases, norms and the temperature."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-
-
-def learning_rate(config: LoopConfig, step: int, total: int) -> float:
-    """The learning rate of `step` of `total`: a linear rise, then half a cosine down to the final share."""
-    rise = round(config.warmup * total)
-    if step < rise:
-        return config.learning_rate * (step + 1) / rise
-    done = (step - rise) / max(1, total - rise)
-    low = config.final_rate
-    return config.learning_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
 def _better(value: float, best: float, mode: str) -> bool:

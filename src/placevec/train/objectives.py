@@ -38,6 +38,20 @@ class Objective(Protocol):
         """JSON-able: the settings and the hashes of the data; a run folder belongs to one identity."""
 
 
+@runtime_checkable
+class Rated(Protocol):
+    """An objective that learns some of its parameters at other rates than the rest."""
+
+    def rates(self) -> Mapping[str, float]:
+        """Factors of the learning rate by the start of parameters' names; the longest that fits counts, else 1."""
+
+
+def first_process() -> bool:
+    """Whether this is the process that writes and speaks: of several that train together the first."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not distributed or torch.distributed.get_rank() == 0
+
+
 class _Gather(torch.autograd.Function):
     """Concatenate the rows of all processes; the gradient of a row is the sum of what all processes give for it."""
 

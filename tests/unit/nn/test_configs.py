@@ -28,6 +28,15 @@ class Needy:
     size: int
 
 
+@dataclass(frozen=True)
+class Older:
+    """A field that held one dataclass before it held one of several: what was written then names no kind."""
+
+    position: PositionConfig = field(
+        default_factory=Harmonics, metadata=configs.one_of(POSITIONS, default=Harmonics.kind)
+    )
+
+
 def test_configs_go_to_json_and_back() -> None:
     config = Outer(Harmonics(9), SirenConfig(capacity=3), (4,), 2.5, "b")
     value = json.loads(json.dumps(configs.to_json(config)))
@@ -84,3 +93,12 @@ def test_a_setting_without_a_default_is_asked_for() -> None:
     with pytest.raises(UsageError, match="Needy needs the setting 'size'"):
         configs.from_json(Needy, {})
     assert configs.from_json(Needy, {"size": 2, "kind": "needy"}) == Needy(2)
+
+
+def test_a_description_without_a_kind_is_of_the_default_one() -> None:
+    assert configs.from_json(Older, {"position": {"degrees": 7}}) == Older(Harmonics(7))
+    assert configs.from_json(Older, {"position": {"kind": "wrap"}}).position == Wrap()
+    assert configs.from_json(Older, configs.to_json(Older(Wrap(200.0)))) == Older(Wrap(200.0))
+    for wrong, message in ((3, "a table with a kind"), ({"kind": "wap"}, "no position is called 'wap'")):
+        with pytest.raises(UsageError, match=message):
+            configs.from_json(Older, {"position": wrong})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from placevec.tasks.evaluate import Evaluation
 from placevec.tasks.evaluate_page import html_report
-from placevec.tasks.evaluate_tables import _table, markdown
+from placevec.tasks.evaluate_tables import aligned_table, markdown
 from placevec.tasks.evaluate_words import block_words, headline, kilometres, provenance, split_records
 
 VOID = {"meta", "img", "col", "source", "br", "line", "circle"}
@@ -205,7 +205,7 @@ def wide(line: str) -> int:
 
 @given(st.lists(st.lists(st.text("ab|é東\n ·", max_size=6), min_size=2, max_size=2), min_size=1, max_size=5))
 def test_every_line_of_a_table_is_as_wide(rows: list[list[str]]) -> None:
-    lines = _table(["x", "y"], rows).split("\n")
+    lines = aligned_table(["x", "y"], rows).split("\n")
     assert len(lines) == len(rows) + 2
     assert len({wide(line) for line in lines}) == 1
 

@@ -105,8 +105,10 @@ def test_what_does_not_exist_or_fit_is_refused(path: str, value: Any, said: str)
 
 
 def test_a_kind_that_nobody_reads_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"net\.kind = 'large' cannot be set"):
+    with pytest.raises(UsageError, match=r"no net is called 'large'; known: .*small-cnn, vit"):
         with_settings("image", {}, {"net.kind": "large"})
+    with pytest.raises(UsageError, match=r"text\.kind = 'words' cannot be set: it is always 'hashed'"):
+        with_settings("location", {}, {"text.kind": "words"})
     with pytest.raises(UsageError, match="no setting 'scale'"):
         with_settings("location", {}, {"position": {"kind": "wrap", "scale": 5}})
     with pytest.raises(UsageError, match="no objective is called 'sound'; known: image, location"):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from placevec.cli.commands.evaluate_retrieval import retrieval
 from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
 
 app = typer.Typer(no_args_is_help=True, help="Measure encoders by the whole protocol, in one report.")
@@ -19,12 +20,6 @@ class Splits(StrEnum):
     both = "both"
     random = "random"
     block = "block"
-
-
-@app.callback()
-def _group() -> None:
-    # With one command only, typer would leave out its name.
-    pass
 
 
 @app.command("location")
@@ -140,6 +135,9 @@ def location(
         shown = ("target", "split", "features", "metric", "mean", "sd", "low", "high", "verdict")
         records = [{name: record[name] for name in shown} for record in records]
     emit(records, form)
+
+
+app.command("retrieval")(retrieval)
 
 
 def _blocks(given: list[str]) -> str | dict[str, str] | None:

@@ -29,10 +29,16 @@ class Order(StrEnum):
 def command(
     files: Annotated[list[str], typer.Argument(help="Files or patterns.", show_default=False)],
     out: Out,
-    as_: Annotated[str, typer.Option("--as", help="What the files are: table, satclip, geoclip.")] = "table",
+    as_: Annotated[str, typer.Option("--as", help="What the files are: table, satclip, geoclip, open-clip.")] = "table",
     basis: Annotated[
         str | None,
         typer.Option(help="satclip, where the file does not say: analytic, closed-form, analytic-corrected."),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="open-clip: a folder with CLIP's tokenizer, or bpe_simple_vocab_16e6.txt.gz.")
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="open-clip: quick_gelu (of OpenAI's kin) or gelu (of LAION's).")
     ] = None,
     crs: Annotated[str | None, typer.Option(help="Of the coordinates, such as EPSG:25830.")] = None,
     space: Annotated[str | None, typer.Option(help="Name of the Space; you vouch that it is one.")] = None,
@@ -51,12 +57,15 @@ def command(
 ) -> None:
     """Bring foreign tables in as one table: CSV with dim_0 … dim_n, GeoParquet 1.0 to 2.0, AlphaEarth rasters.
 
-    With --as, bring a checkpoint of another project in as a model folder: SatCLIP's (.ckpt), GeoCLIP's (.pth). What is
-    made is written whole or not at all; what was found, dropped or mended is said on stderr.
+    With --as, bring a checkpoint of another project in as a model folder: SatCLIP's (.ckpt), GeoCLIP's (.pth), or one
+    in the layout of open_clip (RemoteCLIP, GeoRSCLIP, SkyCLIP: .pt). What is made is written whole or not at all; what
+    was found, dropped or mended is said on stderr.
 
     Example: placevec import 'runs/*.csv' --crs EPSG:25830 -o spain.parquet
 
     Example: placevec import satclip-vit16-l40.ckpt --as satclip -o models/satclip
+
+    Example: placevec import RemoteCLIP-ViT-B-32.pt --as open-clip -o models/remoteclip
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
@@ -76,18 +85,22 @@ def command(
         "cells": cells,
         "bbox": bbox,
     }
+    of_models = {"basis": basis, "tokenizer": tokenizer, "activation": activation}
     if as_ != TABLE:
         others = {"prefix": prefix if prefix != "dim_" else None, "order": order if order != Order.auto else None}
         for name, value in (of_tables | others).items():
             if value is not None:
                 raise UsageError(f"--{name} belongs to tables, not to a checkpoint of {as_}: leave it out")
-        summary = import_model(files, out, as_, basis=basis)
+        summary = import_model(files, out, as_, **of_models)
         for text in summary.pop("notes"):
             note(text)
         emit([summary], form)
         return
     if basis is not None:
         raise UsageError("--basis belongs to a checkpoint of SatCLIP: say --as satclip too")
+    for name in ("tokenizer", "activation"):
+        if of_models[name] is not None:
+            raise UsageError(f"--{name} belongs to a checkpoint of open_clip: say --as open-clip too")
     of_tables |= {
         "cells": None if cells is None else parse_cells(cells),
         "bbox": None if bbox is None else parse_bbox(bbox),

@@ -17,6 +17,14 @@ class Objective(StrEnum):
 
     image = "image"
     location = "location"
+    image_text = "image-text"
+
+
+SOURCES = {
+    Objective.image: "chips (--raster)",
+    Objective.location: "the vectors of --table",
+    Objective.image_text: "--captions",
+}
 
 
 class Precision(StrEnum):
@@ -27,14 +35,28 @@ class Precision(StrEnum):
 
 
 def command(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe; its steps up to the last train are run.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(help="A recipe; its steps up to the last train are run. Or an objective: image-text, ..."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The model folder to write.")] = None,
     objective: Annotated[
         Objective | None,
-        typer.Option(help="image: from chips. location: against --table. By default what --table says."),
+        typer.Option(
+            help="image: from chips. location: against --table. image-text: from --captions. By default what is given."
+        ),
     ] = None,
     table: Annotated[
         list[Path] | None, typer.Option(help="Vectors with coordinates, for location; repeat it for more sources.")
+    ] = None,
+    captions: Annotated[
+        str | None,
+        typer.Option(help="Images with captions, for image-text: JSON, JSONL, CSV, a folder, or dataset:ucm."),
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, where --captions does not tell.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Train a pair of towers further: its folder, hf:NAME or hf:FOLDER (CLIP, SigLIP)."),
     ] = None,
     on: reads.On = "cells",
     area: reads.Area = None,
@@ -85,14 +107,21 @@ def command(
     Example: placevec train --table clay.parquet --config position.degrees=30 -o models/location
 
     Example: placevec train --table clay.parquet --sweep nn.capacity=512,1024 --sweep nn.dropout=0.1,0.3 -o models/best
+
+    Example: placevec train image-text --captions dataset:ucm -o models/ucm
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
 
+    if recipe is not None and str(recipe) in list(Objective) and not recipe.exists():
+        if objective not in (None, str(recipe)):
+            raise UsageError(f"{recipe} and --objective {objective} contradict each other: give one of them")
+        objective, recipe = Objective(str(recipe)), None
     if recipe is not None:
         from placevec.cli.commands.run import execute
 
-        for given, name in ((out, "--out"), (table, "--table"), (config, "--config"), (sweep, "--sweep")):
+        options = {"--out": out, "--table": table, "--captions": captions, "--config": config, "--sweep": sweep}
+        for name, given in options.items():
             if given:
                 raise UsageError(
                     f"{name} does not go with a recipe: set the option of its step by --set steps.NAME...."
@@ -103,9 +132,12 @@ def command(
         raise UsageError("where shall the model go? give --out FOLDER, or a recipe")
     if rank_by is not None and not sweep:
         raise UsageError(f"--rank-by {rank_by} ranks the runs of a sweep: give --sweep SETTING=VALUE,VALUE as well")
-    kind = objective or (Objective.location if table else Objective.image)
-    if kind is Objective.image and table:
-        raise UsageError("--table is for --objective location: an image encoder learns from chips (--raster)")
+    kind = objective or (Objective.image_text if captions else Objective.location if table else Objective.image)
+    if kind is not Objective.location and table:
+        raise UsageError(f"--table is for --objective location: {kind} learns from {SOURCES[kind]}")
+    for name, value in (("--captions", captions), ("--images", images), ("--model", model)):
+        if kind is not Objective.image_text and value:
+            raise UsageError(f"{name} is for --objective image-text: {kind} learns from {SOURCES[kind]}")
     from placevec.tasks import settings
     from placevec.tasks.sweep import sweep as train_all
     from placevec.tasks.train import train
@@ -124,15 +156,20 @@ def command(
         "seed": seed,
     }
     chosen: dict[str, Any] = {"loop": {name: value for name, value in loop.items() if value is not None}}
-    if dims is not None:
+    if kind is Objective.image_text:
+        chosen |= {name: value for name, value in (("dims", dims), ("pixels", pixels)) if value is not None}
+    elif dims is not None:
         chosen["encoder"] = {"net": {"dims": dims}} if kind is Objective.image else {"dims": dims}
     if config:
         chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
     inputs: dict[str, Any] = {"block": block, "untrained": untrained, "restart": restart}
     if kind is Objective.image:
         inputs["input"] = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
+    elif kind is Objective.image_text:
+        inputs |= {"captions": captions, "images": images, "model": model}
     elif table:
         inputs["table"] = table[0] if len(table) == 1 else table
+    notes: tuple[str, ...] = ()
     with progress("train", quiet=quiet) as told:
         if sweep:
             values = settings.parse_sweeps(sweep)
@@ -142,5 +179,12 @@ def command(
             )
             records = ranked.records()
         else:
-            records = [train(kind.value, out, config=chosen, progress=told, **inputs).to_record()]
-    emit(records, form)
+            made = train(kind.value, out, config=chosen, progress=told, **inputs)
+            records = [{name: value for name, value in made.to_record().items() if name != "notes"}]
+            notes = made.notes
+    from placevec.train.objectives import first_process
+
+    if first_process():
+        for line in notes:
+            note(line)
+        emit(records, form)

@@ -15,6 +15,7 @@ from placevec.errors import UsageError
 IMPORTERS: dict[str, str] = {
     "satclip": "placevec.encoders.importers.satclip:read_satclip",
     "geoclip": "placevec.encoders.importers.geoclip:read_geoclip",
+    "open-clip": "placevec.encoders.importers.open_clip:read_open_clip",
 }
 """Every kind of checkpoint that can be read, and the function that reads it."""
 

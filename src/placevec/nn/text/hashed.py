@@ -1,4 +1,4 @@
-"""A small text tower without a download: hashed words and character n-grams, their mean, and a network after it.
+"""Hashed words and character n-grams, their mean, and a network after it.
 
 The features are those of fastText (Bojanowski et al. 2017, "Enriching Word Vectors with Subword Information"): a word
 that was never seen still has n-grams that were. A hash takes the place of a vocabulary (Weinberger et al. 2009), so
@@ -8,22 +8,24 @@ there is no file to fetch or to lose, in any language.
 from __future__ import annotations
 
 import itertools
-import unicodedata
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from placevec.errors import DataError, UsageError
-
-PADDING = 0  # the token that stands for nothing
+from placevec.errors import UsageError
+from placevec.nn.text.base import PADDING
+from placevec.nn.text.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The shape of a text tower."""
+    """The shape of a text network of hashed features."""
+
+    kind: ClassVar[str] = "hashed"
 
     buckets: int = 32768  # words and n-grams are hashed to so many vectors; two that fall together share one
     width: int = 96  # components of the vector of a bucket
@@ -45,8 +47,32 @@ class TextConfig:
         if self.longest and self.longest < self.shortest:
             raise UsageError(f"longest = {self.longest}: give 0, or at least shortest = {self.shortest}")
 
-    def build(self, dims: int) -> TextNet:
-        """The network: tokens (n, max_tokens) int64, see `tokens`, to vectors (n, dims) float32."""
+    @property
+    def longest_text(self) -> int:
+        """Words of a text that are read."""
+        return self.max_tokens
+
+    @property
+    def reads_empty(self) -> bool:
+        """A text without words has a vector, which says nothing."""
+        return True
+
+    def learn(self, captions: Sequence[str]) -> Vocabulary:
+        """The words of the training captions: not needed for reading, but to tell which words are known."""
+        return Vocabulary.of(captions)
+
+    def rows(self, texts: Sequence[Sequence[str]], vocabulary: Vocabulary | None = None) -> Tensor:
+        """Texts as lists of their words to hashed features (n, max_tokens) int64, from 1 to `buckets`, then 0."""
+        known: dict[str, list[int]] = {}  # captions repeat their words: n-grams of a word are hashed once
+        out = torch.zeros(len(texts), self.max_tokens, dtype=torch.int64)
+        for row, text in enumerate(texts):
+            found = _features(text[: self.max_tokens], self, known)[: self.max_tokens]
+            if found:
+                out[row, : len(found)] = torch.tensor(found)
+        return out
+
+    def build(self, dims: int, vocabulary: Vocabulary | None = None) -> TextNet:
+        """The network: tokens (n, max_tokens) int64, see `rows`, to vectors (n, dims) float32."""
         return TextNet(self, dims)
 
 
@@ -76,45 +102,7 @@ class TextNet(nn.Module):
         return vectors
 
 
-def tokens(texts: Sequence[str], config: TextConfig) -> Tensor:
-    """The hashed features of texts.
-
-    Args:
-        texts: n texts; an empty one has no features.
-        config: how many features are read, and into how many buckets they are hashed.
-
-    Returns:
-        (n, max_tokens) int64 from 1 to `buckets`, filled up with 0; the same on every machine and in every process.
-
-    Raises:
-        DataError: something that is not a text.
-    """
-    known: dict[str, list[int]] = {}  # captions repeat their words: n-grams of a word are hashed once
-    out = torch.zeros(len(texts), config.max_tokens, dtype=torch.int64)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"row {row} is {text!r}, not a text: leave out the places without one")
-        found = _features(words(text)[: config.max_tokens], config, known)[: config.max_tokens]
-        if found:
-            out[row, : len(found)] = torch.tensor(found)
-    return out
-
-
-def words(text: str) -> list[str]:
-    """The words of a text: compatibility-normalised (NFKC), without case, split at all but letters, digits and marks.
-
-    Normalised again after the case is folded, so that a text and its other Unicode spellings have the same words.
-    """
-    plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return "".join(letter if _in_word(letter) else " " for letter in plain).split()
-
-
-def _in_word(letter: str) -> bool:
-    # Vowel signs of Indic scripts and combining accents belong to their word.
-    return letter.isalnum() or unicodedata.category(letter).startswith("M")
-
-
-def _features(found: list[str], config: TextConfig, known: dict[str, list[int]]) -> list[int]:
+def _features(found: Sequence[str], config: TextConfig, known: dict[str, list[int]]) -> list[int]:
     single = [_bucket("w", word, config) for word in found]
     pairs = [_bucket("p", f"{one} {two}", config) for one, two in itertools.pairwise(found)]
     grams: list[int] = []

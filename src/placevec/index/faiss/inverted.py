@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 from placevec.errors import UsageError
 from placevec.index.base import Found, Index, Rows, Vectors
 from placevec.index.exact import ExactIndex
-from placevec.registry import need
+from placevec.index.faiss.common import (
+    TRAIN_PER_CELL,
+    cell_parameters,
+    default_cells,
+    faiss_package,
+    in_order,
+    prepared,
+    selector,
+    trained_by_cells,
+)
 from placevec.table import EmbeddingTable, StoredTable
 
 PROBES = 32
-# k-means needs this many vectors for each cell; more only take time.
-_TRAIN_PER_CELL = 48
-# Up to this many rows all are compared: cells would save nothing.
-_FLAT_ROWS = 4096
 # Below this share of allowed rows they are scored one by one.
 _SCAN_SHARE = 1 / 8
-_SEED = 1234
 
 
 class FaissIndex(Index):
@@ -45,7 +49,7 @@ class FaissIndex(Index):
     exact = False
 
     def __init__(self, table: EmbeddingTable | StoredTable, *, cells: int | None = None, probes: int = PROBES) -> None:
-        self._faiss = need("faiss", extra="faiss", purpose="approximate search in memory")
+        self._faiss = faiss_package("approximate search in memory")
         if probes < 1 or (cells is not None and cells < 1):
             raise UsageError(f"an inverted file of {cells} cells with {probes} probes cannot be: give at least 1")
         self.table = table
@@ -74,16 +78,11 @@ class FaissIndex(Index):
             index: Any = flat
         else:
             metric = faiss.METRIC_L2 if l2 else faiss.METRIC_INNER_PRODUCT
-            index = faiss.IndexIVFFlat(flat, dims, self.cells, metric)
-            index.cp.seed = _SEED
-            index.cp.niter = 10
-            # Without its own warnings: few vectors for a cell are not wrong, only slow.
-            index.cp.min_points_per_centroid = 1
-            index.cp.max_points_per_centroid = _TRAIN_PER_CELL
-            step = max(1, self.num_rows // (_TRAIN_PER_CELL * self.cells))
-            index.train(self._prepared(self._sample(step)))
+            index = trained_by_cells(faiss.IndexIVFFlat(flat, dims, self.cells, metric))
+            step = max(1, self.num_rows // (TRAIN_PER_CELL * self.cells))
+            index.train(prepared(self._sample(step), self.space))
         for piece in self.table.batches(columns=[]):
-            index.add(self._prepared(piece.vectors()))
+            index.add(prepared(piece.vectors(), self.space))
         return index
 
     def _sample(self, step: int) -> Vectors:
@@ -93,52 +92,24 @@ class FaissIndex(Index):
             return self.table.take(rows, columns=[]).vectors()
         return self.table.vectors(rows)
 
-    def _prepared(self, vectors: Vectors) -> Vectors:
-        """Contiguous vectors, of length 1 for cosine (a row of zeros stays one, and so scores 0)."""
-        out = np.ascontiguousarray(vectors, dtype=np.float32)
-        if self.space.metric != "cosine":
-            return out
-        length = np.sqrt(np.einsum("ij,ij->i", out, out, dtype=np.float64))
-        return (out / np.where(length > 0, length, 1.0)[:, None]).astype(np.float32)
-
     def _search(self, queries: Vectors, k: int, rows: Rows | None) -> Found:
         if rows is not None and len(rows) <= _SCAN_SHARE * self.num_rows:
             return self._exact.search(queries, k, rows)
-        wanted = self._prepared(queries)
-        selector = None
+        allowed = None
         if rows is not None:
-            bits = np.zeros(self.num_rows, dtype=bool)
-            bits[rows] = True
-            packed = np.packbits(bits, bitorder="little")
-            selector = self._faiss.IDSelectorBitmap(packed)
-        if self.cells == 1:
-            parameters = None if selector is None else self._faiss.SearchParameters(sel=selector)
-        else:
-            # A cell holds as many fewer allowed rows as there are fewer of them; and k rows must fit into the cells.
-            share = 1.0 if rows is None else len(rows) / self.num_rows
-            room = 2 * k * self.cells / max(1, self.num_rows)
-            probes = int(min(self.cells, np.ceil(max(self.probes, room) / share)))
-            parameters = self._faiss.SearchParametersIVF(sel=selector, nprobe=probes)
-        raw, found = self._index.search(wanted, k, params=parameters)
-        return _ordered(np.asarray(found, dtype=np.int64), self._scores(np.asarray(raw, dtype=np.float32)))
+            allowed = np.zeros(self.num_rows, dtype=bool)
+            allowed[rows] = True
+        parameters = self._parameters(k, allowed)
+        raw, found = self._index.search(prepared(queries, self.space), k, params=parameters)
+        return in_order(np.asarray(found, dtype=np.int64), self._scores(np.asarray(raw, dtype=np.float32)))
+
+    def _parameters(self, k: int, allowed: NDArray[np.bool_] | None) -> Any:
+        if self.cells > 1:
+            return cell_parameters(self._faiss, self.cells, self.probes, k, allowed, self.num_rows)
+        return None if allowed is None else self._faiss.SearchParameters(sel=selector(self._faiss, allowed))
 
     def _scores(self, raw: NDArray[np.float32]) -> Vectors:
         if self.space.metric == "l2":
             scores: Vectors = np.float32(0.0) - np.sqrt(np.maximum(raw, np.float32(0.0)))
             return scores
         return np.clip(raw, -1.0, 1.0) if self.space.metric == "cosine" else raw
-
-
-def default_cells(rows: int) -> int:
-    """About 2 √n cells, a power of 2; 1 where all rows are compared at once."""
-    return 1 if rows <= _FLAT_ROWS else int(2 ** np.round(np.log2(2.0 * np.sqrt(rows))))
-
-
-def _ordered(rows: Rows, scores: Vectors) -> Found:
-    """Padding with NaN and at the end, equal scores by row number."""
-    scores = np.where(rows < 0, np.float32(np.nan), scores)
-    equal = (scores[:, 1:] == scores[:, :-1]).any(axis=1)
-    for query in np.flatnonzero(equal):
-        order = np.lexsort((rows[query], -scores[query]))  # NaN stays last
-        rows[query], scores[query] = rows[query][order], scores[query][order]
-    return rows, scores
