@@ -7,7 +7,7 @@ image included; each method runs on each mosaic in turn, and what counts is the 
 
     python benchmarks/evidence.py --model models/ucm [--captions dataset:ucm] [--quick]
 
-Without ``--model`` a stand-in is made in half a minute: random convolutions, and a linear head fitted by ridge
+Without ``--model`` a stand-in is made in a minute: random convolutions, and a linear head fitted by ridge
 regression on the training split. It shows that the benchmark works; figures worth quoting come from a trained pair.
 """
 
@@ -98,7 +98,7 @@ def standin(captions: str, folder: Path) -> str:
     shape = WordsConfig(width=DIMS, heads=1, layers=0, dropout=0.0, word_dropout=0.0)
     vocabulary = shape.learn([text for texts in train.captions for text in texts] + list(words.values()))
     text = TextEncoder.untrained(TextEncoderConfig(net=shape, dims=DIMS), 0, vocabulary)
-    config = ImageConfig(net=SmallCNNConfig(width=48, stages=4, dims=DIMS, pixels=PIXELS))
+    config = ImageConfig(net=SmallCNNConfig(width=24, stages=4, dims=DIMS, pixels=PIXELS))
     image = ImageEncoder.untrained(config, 0, chips)
     net = image.net.net
     goal = text.encode({"text": np.array([words[label] for label in train.labels], dtype=object)})

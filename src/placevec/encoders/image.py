@@ -97,7 +97,7 @@ class ImageEncoder(NetworkEncoder):
         """
         net = seeded_net(config, seed)
         if chips is not None:
-            fit_statistics(net, chips)
+            fit_statistics(net, chips, seed)
         space = Space.mint(config.net.dims, note="an untrained image encoder")
         return cls(config, net, image_card(config, space, name="untrained image encoder", seed=seed))
 
@@ -149,10 +149,22 @@ def seeded_net(config: ImageConfig, seed: int) -> ImageNet:
     return seeded(lambda: ImageNet(config), seed)
 
 
-def fit_statistics(net: ImageNet, chips: NDArray[Any]) -> None:
-    """Set the mean and deviation of the bands, and then those of the vectors, from chips (n, bands, h, w)."""
-    set_band_statistics(net, chips)
+def fit_statistics(net: ImageNet, chips: NDArray[Any], seed: int = 0) -> None:
+    """Set what a network takes from chips (n, bands, h, w) without training, and then the statistics of its vectors.
+
+    Args:
+        net: the network.
+        chips: of training.
+        seed: of what is learned without labels.
+    """
+    prepare(net, chips, seed)
     set_vector_statistics(net, chips)
+
+
+def prepare(net: ImageNet, chips: NDArray[Any], seed: int = 0) -> None:
+    """Set the statistics of the bands from chips (n, bands, h, w), and what the network learns without labels."""
+    set_band_statistics(net, chips)
+    net.net.learn(checked(chips, None), seed)
 
 
 def set_band_statistics(net: ImageNet, chips: NDArray[Any]) -> None:

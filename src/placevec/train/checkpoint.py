@@ -163,14 +163,15 @@ def copy_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().to("cpu", copy=True) for name, value in module.state_dict().items()}
 
 
-def digest_of(module: nn.Module) -> str:
-    """sha256 (hex) of the names and weights of `module`.
+def digest_of(module: nn.Module, *, parameters: bool = True) -> str:
+    """sha256 (hex) of the names and weights of `module`, or of what in it is not trained alone.
 
     Two runs of one recipe can end with other weights (another machine, another build), and then their vectors do not
     compare: so a Space takes its identity from here, and a run that is resumed or asked for again keeps its Space.
     """
     total = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
+    stands = module.state_dict() if parameters else dict(module.named_buffers())
+    for name, value in sorted(stands.items()):
         plain = value.detach().cpu().contiguous().numpy()
         total.update(f"{name}{plain.dtype.str}{plain.shape}".encode())
         total.update(plain.tobytes())

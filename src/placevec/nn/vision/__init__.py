@@ -12,11 +12,14 @@ from typing import Any
 from placevec.nn import configs
 from placevec.nn.vision.base import VisionConfig, VisionNet
 from placevec.nn.vision.cnn import SmallCNN, SmallCNNConfig
+from placevec.nn.vision.fisher import FisherConfig, FisherNet
 from placevec.nn.vision.vit import ViT, ViTConfig
 
 __all__ = [
     "DEFAULT_KIND",
     "VISION_NETS",
+    "FisherConfig",
+    "FisherNet",
     "SmallCNN",
     "SmallCNNConfig",
     "ViT",
@@ -26,7 +29,7 @@ __all__ = [
     "vision_config",
 ]
 
-VISION_NETS: dict[str, type[Any]] = {config.kind: config for config in (SmallCNNConfig, ViTConfig)}
+VISION_NETS: dict[str, type[Any]] = {config.kind: config for config in (SmallCNNConfig, ViTConfig, FisherConfig)}
 """Every image network, by its kind."""
 
 DEFAULT_KIND = SmallCNNConfig.kind  # what a description without a kind means: there was one network only at first

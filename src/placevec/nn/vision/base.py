@@ -40,7 +40,8 @@ class VisionNet(nn.Module):
 
     A subclass makes `features`, and sets `head` to a linear map from its channels to `dims`. The head comes after the
     mean over the map, so that it can be applied at every position of the map as well: the mean of those vectors
-    (`dense`) is the vector of the chip.
+    (`dense`) is the vector of the chip. A network whose head is not linear overrides `project` and `dense`, and says how
+    far that holds.
     """
 
     mean: Tensor
@@ -84,6 +85,25 @@ class VisionNet(nn.Module):
         if wanted is None or scaled.shape[2:] == wanted:
             return scaled
         return F.interpolate(scaled, size=wanted, mode="bilinear", align_corners=False, antialias=True)
+
+    @property
+    def learns_first(self) -> bool:
+        """Whether all before the head is learned from chips alone (`learn`), and training changes the head only."""
+        return False
+
+    def learn(self, chips: Tensor, seed: int) -> None:
+        """Take from chips (n, bands, h, w), in their own units, what is learned without labels before any training.
+
+        The statistics of the bands have to be set. A network that learns everything by training does nothing here.
+        """
+
+    def fixed(self, normalised: Tensor) -> Tensor:
+        """What the head reads of normalised chips, (n, views, c), where training does not change it."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing that stays as it is")
+
+    def read(self, fixed: Tensor) -> Tensor:
+        """The head: `fixed` (..., c) to vectors (..., dims)."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing that stays as it is")
 
     def project(self, normalised: Tensor) -> Tensor:
         """Normalised chips (n, bands, h, w) to vectors (n, dims)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.encoders.image import ImageConfig, ImageEncoder, ImageNet, image_card, seeded_net, set_band_statistics
+from placevec.encoders.image import ImageConfig, ImageEncoder, ImageNet, image_card, prepare, seeded_net
 from placevec.encoders.network import seeded
 from placevec.encoders.pair import PairModel
 from placevec.encoders.text import TextEncoder, TextEncoderConfig, TextTower, text_card
@@ -23,12 +23,13 @@ def fresh_towers(config: PairTraining, sample: NDArray[Any], captions: Sequence[
 
     Args:
         config: the settings.
-        sample: training images (n, bands, h, w), from which mean and deviation of the bands are taken.
+        sample: training images (n, bands, h, w), from which mean and deviation of the bands are taken, and what the
+            image network learns without captions.
         captions: of the training images, from which words are learned.
     """
     shape = ImageConfig(net=config.image)
     image = seeded_net(shape, config.loop.seed)
-    set_band_statistics(image, sample)
+    prepare(image, sample, config.loop.seed)
     words = TextEncoderConfig(net=config.text, dims=config.dims)
     vocabulary = config.text.learn([text for own in captions for text in own])
     text = seeded(lambda: TextTower(words, vocabulary=vocabulary), config.loop.seed + 1)

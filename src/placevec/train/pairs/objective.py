@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +22,7 @@ from placevec.train.objectives import gather
 from placevec.train.pairs.config import PairTraining
 from placevec.train.pairs.data import Captions
 from placevec.train.pairs.towers import ImageTower, Towers, is_locked
+from placevec.train.pairs.views import Report, views_of
 from placevec.train.pairs.validation import retrieval_figures
 
 PART = 128  # images encoded at a time where nothing is learned
@@ -66,6 +68,9 @@ class PairNet(nn.Module):
         """The vectors (n, dims) of `image`, augmented where there is a generator, or `image/vector` as it is."""
         if "image/vector" in batch:
             return batch["image/vector"]
+        if "image/fixed" in batch:
+            assert isinstance(self.image, ImageTower)
+            return self.image.read(batch["image/fixed"]).float()
         assert isinstance(self.image, ImageTower)
         seen = self.image.normalise(batch["image"])
         if generator is not None and not self.config.augment.still:
@@ -108,6 +113,8 @@ class PairObjective:
         towers: what is trained.
         config: the settings.
         more: hashes of what the run depends on besides.
+        folder: of the run, for what takes long and can be kept; None: nothing is kept.
+        report: called as (step, total, figures) while images are described.
     """
 
     mode: Literal["min", "max"] = "max"
@@ -120,7 +127,10 @@ class PairObjective:
         towers: Towers,
         config: PairTraining,
         more: Sequence[str] = (),
+        folder: Path | None = None,
+        report: Report | None = None,
     ) -> None:
+        self.folder, self.report = folder, report
         self.config, self.towers = config, towers
         self.images = images
         self.captions = Captions.of(captions)
@@ -141,6 +151,13 @@ class PairObjective:
         return self._images(np.arange(self.images.count)).cpu() if still else None
 
     @cached_property
+    def image_views(self) -> Tensor | None:
+        """(n, views, c) of all images, where all but the head of the tower stays the same."""
+        if not self.towers.image.learns_first or is_locked(self.towers.image):
+            return None
+        return views_of(self.towers.image, self.images, self.folder, self.report)
+
+    @cached_property
     def text_vectors(self) -> Tensor | None:
         """(m, dims) of all texts, where they stay the same: a locked tower."""
         return self._texts(self.tokens).cpu() if is_locked(self.towers.text) else None
@@ -158,6 +175,9 @@ class PairObjective:
         found = {"row": at, "said": self.captions.said[at], "caption": self.captions.keys[drawn]}
         if self.image_vectors is not None:
             found["image/vector"] = self.image_vectors[at]
+        elif self.image_views is not None:
+            views = torch.randint(self.image_views.shape[1], (len(at),))
+            found["image/fixed"] = self.image_views[at, views].float()
         else:
             found["image"] = torch.from_numpy(np.ascontiguousarray(self.images.read(picked)))
         if self.text_vectors is not None:
@@ -210,6 +230,9 @@ class PairObjective:
     def _images(self, rows: NDArray[np.int64]) -> Tensor:
         """Vectors (len(rows), dims) of images as they are, where the network is."""
         with _as_it_is(self.net) as device:
+            if self.image_views is not None:
+                views = self.image_views[torch.from_numpy(rows)].to(device).float()
+                return self.net.images({"image/fixed": views}).mean(dim=1)
             found = []
             for start in range(0, len(rows), PART):
                 chips = np.ascontiguousarray(self.images.read(rows[start : start + PART]))

@@ -42,6 +42,20 @@ class ImageTower(Tower):
         raise NotImplementedError(f"{type(self).__name__} makes no vectors")
 
 
+    @property
+    def learns_first(self) -> bool:
+        """Whether training changes the head only; then `fixed` and `read` are the two steps."""
+        return False
+
+    def fixed(self, chips: Tensor) -> Tensor:
+        """What the head reads of images (n, bands, h, w), in several views: (n, views, c)."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing that stays as it is")
+
+    def read(self, fixed: Tensor) -> Tensor:
+        """`fixed` (..., c) to vectors (..., dims) of any length."""
+        raise NotImplementedError(f"{type(self).__name__} has nothing that stays as it is")
+
+
 class OwnImage(ImageTower):
     """The image network of `encoders.image`."""
 
@@ -56,6 +70,19 @@ class OwnImage(ImageTower):
     def project(self, normalised: Tensor) -> Tensor:
         """See `ImageTower`."""
         return (self.net.net.project(normalised) - self.net.centre) / self.net.scale
+
+    @property
+    def learns_first(self) -> bool:
+        """See `ImageTower`."""
+        return self.net.net.learns_first
+
+    def fixed(self, chips: Tensor) -> Tensor:
+        """See `ImageTower`."""
+        return self.net.net.fixed(self.normalise(chips))
+
+    def read(self, fixed: Tensor) -> Tensor:
+        """See `ImageTower`."""
+        return (self.net.net.read(fixed) - self.net.centre) / self.net.scale
 
     def blocks(self) -> list[nn.Module]:
         """See `Tower`."""

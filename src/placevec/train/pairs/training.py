@@ -73,7 +73,7 @@ def train_pairs(
     more = []
     if config.warmup.epochs and model is None:
         more = warm_up(towers, rows, val, unlabelled, config, Path(folder) / "warmup", progress, restart)
-    objective = PairObjective(rows, captions, val, towers, config, more)
+    objective = PairObjective(rows, captions, val, towers, config, more, Path(folder), progress)
     result = fit(objective, config.loop, folder, progress=progress, restart=restart)
     note = "an image tower and a text tower, trained on images with captions"
     about: dict[str, Any] = {

@@ -121,6 +121,23 @@ def test_a_batch_and_a_validation_say_the_same_each_time() -> None:
     assert torch.equal(made.net(one, generator.manual_seed(5)), first)
 
 
+def test_training_sees_augmented_images_and_validation_the_images_themselves() -> None:
+    made = objective()
+    net = made.net.eval()
+    batch = made.batch(np.arange(6))
+    with torch.no_grad():
+        plain = net.images(batch)
+        torch.testing.assert_close(net.images(batch), plain)
+        seen = [net.images(batch, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.allclose(seen[0], seen[2], atol=1e-4)
+    assert not torch.allclose(seen[0], plain, atol=1e-4)
+    still = objective(augment=tiny.STILL).net.eval()
+    assert still.config.augment.still
+    with torch.no_grad():
+        torch.testing.assert_close(still.images(batch, torch.Generator().manual_seed(1)), still.images(batch))
+
+
 def test_figures_are_those_of_the_evaluation() -> None:
     made = objective()
     made.net.eval()
