@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ def evaluate_captions(
     methods: Sequence[str] | None = None,
     plan: Plan | None = None,
     progress: Callable[[int, int], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Result:
     """Measure methods of evidence on the tiles of one split.
 
@@ -37,6 +39,7 @@ def evaluate_captions(
         methods: some of `explain_mosaics.METHODS`.
         plan: which mosaics.
         progress: told of the mosaics done, and of all.
+        clock: see `explain_mosaics.evaluate_evidence`.
 
     Raises:
         UsageError: the images have no labels, or there is no such split or method.
@@ -59,4 +62,6 @@ def evaluate_captions(
         model = open_pair(model)
     chosen = {name: METHODS[name] for name in methods} if methods else None
     source = some.images(rule.tile)
-    return evaluate_evidence(model, source, labels, words=words, plan=rule, methods=chosen, progress=progress)
+    return evaluate_evidence(
+        model, source, labels, words=words, plan=rule, methods=chosen, progress=progress, clock=clock
+    )

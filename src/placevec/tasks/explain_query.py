@@ -47,7 +47,8 @@ NEUTRAL = (
 """Phrases that fit any aerial image about as well as any other."""
 
 KNOWN = 0.5  # share of a neutral phrase's words that the text tower knows, at least
-FEW = 6  # neutral phrases known to the tower, under which all are taken
+FEW = 6  # distinct vectors of neutral phrases, under which its own words are taken as well
+WORDS = 64  # of those, the most frequent ones
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,18 @@ def _known(pair: PairModel, text: str) -> float:
 
 
 def _neutral(pair: PairModel) -> Vectors:
-    """Vectors of the neutral phrases; those of words the tower never learned would all be the same vector."""
+    """Vectors of the neutral phrases whose words the tower learned; of its own words where those are too few."""
     known = [phrase for phrase in NEUTRAL if _known(pair, phrase) >= KNOWN]
-    vectors = _texts(pair, known if len(known) >= FEW else list(NEUTRAL))
-    distinct = np.unique(vectors.round(5), axis=0)
+    distinct = _distinct(pair, known) if known else np.zeros((0, pair.dims), dtype=np.float32)
+    if len(distinct) < FEW:
+        vocabulary = getattr(pair.text, "vocabulary", None)
+        distinct = _distinct(pair, [*known, *(NEUTRAL if vocabulary is None else vocabulary.words[:WORDS])])
     if len(distinct) < 2:
         raise UsageError("the model gives all neutral phrases one vector: calibrate the pair by training it again")
     return distinct
+
+
+def _distinct(pair: PairModel, phrases: list[str]) -> Vectors:
+    # Phrases of which the tower reads the same words count once.
+    found: Vectors = np.unique(_texts(pair, phrases).round(5), axis=0)
+    return found

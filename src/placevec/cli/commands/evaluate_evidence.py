@@ -26,7 +26,7 @@ def command(
     count: Annotated[int, typer.Option(min=1, help="Mosaics of each side.")] = 30,
     tile: Annotated[int, typer.Option(min=8, help="Pixels on the side of a cell.")] = 256,
     cut: Annotated[
-        float, typer.Option(min=0, max=0.99, help="Share of the outer cells cut away, so that no grid fits them.")
+        float, typer.Option(min=0, max=0.99, help="Share of a cell cut away at the edges, so that no grid fits.")
     ] = 0.5,
     seed: Seed = 0,
     quiet: Quiet = False,

@@ -41,12 +41,15 @@ def prepared(vectors: NDArray[Any], space: Space) -> Vectors:
     return np.divide(out, divisor, out=np.empty_like(out), casting="same_kind")
 
 
-def trained_by_cells(index: Any) -> Any:
-    """An inverted file whose k-means is the same in each run and does not complain of few vectors for a cell."""
+def trained_by_cells(index: Any, most: int = TRAIN_PER_CELL) -> Any:
+    """An inverted file whose k-means is the same in each run, with at most `most` vectors a cell and without a least.
+
+    Few vectors for a cell are not wrong, only slow; faiss would warn of them.
+    """
     index.cp.seed = SEED
     index.cp.niter = 10
     index.cp.min_points_per_centroid = 1
-    index.cp.max_points_per_centroid = TRAIN_PER_CELL
+    index.cp.max_points_per_centroid = most
     return index
 
 

@@ -28,7 +28,7 @@ class IndexSettings:
     cells: int | None = None  # of ivf: how many; by default about 4 √n, a power of 2
     probes: int = 64  # of ivf: the cells that a query looks into
     m: int = 16  # of hnsw: links of a node (twice as many on the ground level)
-    ef: int = 64  # of hnsw: nodes that a query keeps in sight
+    ef: int = 128  # of hnsw: nodes that a query keeps in sight
     ef_build: int = 80  # of hnsw: the same while it is built; 40 lost 1.5 % of the neighbours at 100,000 rows
 
     def __post_init__(self) -> None:

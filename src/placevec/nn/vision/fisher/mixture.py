@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-_ROWS = 60_000  # descriptors from which the mixture is learned
-_STEPS = 30  # of expectation and maximisation
+_ROWS = 50_000  # descriptors from which the mixture is learned
+_STEPS = 20  # of expectation and maximisation
 
 
 class Mixture(nn.Module):
@@ -78,9 +78,18 @@ class Mixture(nn.Module):
         ):
             getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))
 
-    def project(self, descriptors: Tensor) -> Tensor:
-        """Descriptors (..., inputs) along the principal axes (..., dims)."""
-        return (descriptors - self.mean) @ self.basis
+    def project(self, descriptors: Tensor, order: Tensor | None = None) -> Tensor:
+        """Descriptors (..., inputs) along the principal axes (..., dims).
+
+        Args:
+            descriptors: of any number.
+            order: (inputs,) the order in which their numbers are to be taken. The axes are brought to the order of
+                the descriptors, not the other way round: there are far fewer of them.
+        """
+        basis, shift = self.basis, self.mean @ self.basis
+        if order is not None:
+            basis = basis[order.argsort()]
+        return descriptors @ basis - shift
 
     def assign(self, projected: Tensor) -> Tensor:
         """The share (m, components) of each Gaussian in projected descriptors (m, dims)."""
@@ -89,10 +98,10 @@ class Mixture(nn.Module):
         distance = (projected * projected) @ inverse.T - 2.0 * projected @ (self.means * inverse).T + constant
         return torch.softmax(self.weights.log() - 0.5 * distance, dim=1)
 
-    def statistics(self, descriptors: Tensor) -> Tensor:
-        """Means over the descriptors (n, m, inputs) of each image: (n, `sums`)."""
+    def statistics(self, descriptors: Tensor, order: Tensor | None = None) -> Tensor:
+        """Means over the descriptors (n, m, inputs) of each image: (n, `sums`); for `order` see `project`."""
         n, m = descriptors.shape[:2]
-        x = self.project(descriptors)
+        x = self.project(descriptors, order)
         q = self.assign(x.reshape(n * m, -1)).view(n, m, -1).transpose(1, 2) / m
         return torch.cat([q.sum(dim=2), (q @ x).flatten(1), (q @ (x * x)).flatten(1)], dim=1)
 

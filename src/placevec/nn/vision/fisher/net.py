@@ -20,7 +20,7 @@ from placevec.nn.vision.fisher.channel import Channel
 from placevec.nn.vision.fisher.descriptors import CELLS, VIEWS
 from placevec.nn.vision.fisher.windows import cell_sums, window_means
 
-_LEARNED = 2048  # images from which mixtures and axes are learned
+_LEARNED = 1024  # images from which mixtures and axes are learned
 _PART = 16  # images at a time: their descriptors fit into the processor's cache better than more of them
 
 
@@ -104,7 +104,7 @@ class FisherNet(VisionNet):
         return [part for part in self.kinds if isinstance(part, Channel)]
 
     def learn(self, chips: Tensor, seed: int) -> None:
-        """See `VisionNet.learn`: mixtures and principal axes, of at most 2,048 chips, evenly drawn."""
+        """See `VisionNet.learn`: mixtures and principal axes, of at most 1,024 chips, evenly drawn."""
         some = chips[:: -(-len(chips) // _LEARNED) or 1]
         with torch.no_grad():
             batches = [self.normalise(part) for part in torch.split(some, _PART)]
@@ -118,10 +118,10 @@ class FisherNet(VisionNet):
             for images in torch.split(normalised, _PART):
                 every = []
                 for part in self.parts:
-                    there = part.descriptors(images)
+                    flat = part.flat(images)
                     every.append(
                         torch.stack(
-                            [part.reduce(part.statistics(there, view)) for view in range(self.shape.views)], dim=1
+                            [part.reduce(part.statistics(flat, view)) for view in range(self.shape.views)], dim=1
                         )
                     )
                 found.append(torch.cat(every, dim=2))
