@@ -14,7 +14,11 @@ from pathlib import Path
 
 PAGES = Path(__file__).parent / "verbs"
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
-GROUPS = {"area": ["new", "info"], "data": ["list", "fetch", "verify"], "evaluate": ["location", "retrieval"]}
+GROUPS = {
+    "area": ["new", "info", "captions"],
+    "data": ["list", "fetch", "verify"],
+    "evaluate": ["location", "retrieval", "evidence"],
+}
 
 
 def help_of(*words: str) -> str:

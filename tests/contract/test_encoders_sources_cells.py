@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tiny_fisher
 from placevec.encoders.base import ModelCard
 from placevec.encoders.baselines import SinCos
 from placevec.encoders.hf import HfImageEncoder
@@ -73,11 +74,12 @@ def precomputed() -> PrecomputedEncoder:
     return PrecomputedEncoder(card, np.random.default_rng(1).standard_normal((4, 6)).astype(np.float32))
 
 
-@pytest.mark.parametrize("kind", ["location", "image", "text", "hf", "precomputed", "pixels", "sincos"])
+@pytest.mark.parametrize("kind", ["location", "image", "fisher", "text", "hf", "precomputed", "pixels", "sincos"])
 def test_encoders(kind: str, tmp_path: Path) -> None:
     encoder = {
         "location": location,
         "image": image,
+        "fisher": tiny_fisher.encoder,
         "text": text,
         "hf": lambda: huggingface(tmp_path / "dino"),
         "precomputed": precomputed,

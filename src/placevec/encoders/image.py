@@ -64,7 +64,9 @@ class ImageNet(nn.Module):
     def set_output(self, vectors: Tensor) -> None:
         """Take centre and scale from vectors (n, dims) of the network for the training chips."""
         self.centre.copy_(vectors.mean(dim=0))
-        self.scale.copy_(vectors.std(dim=0).clamp_min(1e-6))
+        # One vector alone spreads over nothing.
+        spread = vectors.std(dim=0).clamp_min(1e-6) if len(vectors) > 1 else torch.ones_like(self.scale)
+        self.scale.copy_(spread)
 
     def forward(self, chips: Tensor) -> Tensor:
         """(n, bands, h, w) to (n, dims)."""

@@ -17,10 +17,15 @@ from placevec.encoders.model import load_strictly, save_model
 from placevec.encoders.network import NetworkEncoder, in_fixed_batches, seeded
 from placevec.errors import CheckpointError, DataError, UsageError
 from placevec.nn import configs
-from placevec.nn.text import DEFAULT_KIND, TEXT_NETS, TextConfig, TextNetConfig, Vocabulary, split
+from placevec.nn.text import DEFAULT_KIND, PADDING, TEXT_NETS, TextConfig, TextNetConfig, Vocabulary, split
 from placevec.provenance import Space
 
-BATCH = 256  # texts at a time, always; see `in_fixed_batches`
+# Texts at a time, always; see `in_fixed_batches`. On a processor more of them are no faster, and a query, which is one
+# text, waits for a whole batch; an accelerator is as fast with many as with few.
+BATCH = 16
+BATCH_ON_DEVICE = 256
+WIDTH = 16  # texts are read at the next multiple of so many tokens: most are far shorter than the longest that fits
+CHUNK = 4096  # texts whose tokens are made at a time: those of a million would take 2 GiB
 VOCABULARY = "vocabulary.json"  # the asset of the model folder that holds the words of the training
 
 
@@ -168,9 +173,8 @@ class TextEncoder(NetworkEncoder):
         out = np.empty((len(texts), self.dims), dtype=np.float32)
         shape: TextNetConfig = self.config.net
         truncated = 0
-        # Tokens of a million captions would take 2 GiB: so they are made batch by batch.
-        for start in range(0, len(texts), BATCH):
-            part = texts[start : start + BATCH].tolist()
+        for start in range(0, len(texts), CHUNK):
+            part = texts[start : start + CHUNK].tolist()
             found = split(part, start)
             if not shape.reads_empty and [] in found:
                 row = found.index([])
@@ -178,9 +182,22 @@ class TextEncoder(NetworkEncoder):
                     f"row {start + row} is {part[row]!r}, a text without words: leave it out or describe it"
                 )
             truncated += sum(len(text) > shape.longest_text for text in found)
-            tokens = shape.rows(found, self.vocabulary)
-            out[start : start + BATCH] = in_fixed_batches(self.net, tokens, BATCH, self.device, self.dims)
+            out[start : start + len(part)] = self._vectors(shape.rows(found, self.vocabulary))
         self.truncated = truncated
+        return out
+
+    def _vectors(self, tokens: Tensor) -> Vectors:
+        """The vectors (n, dims) of tokens (n, width); those of one width go through the network together.
+
+        The width of a row depends on its own tokens alone, so that its vector does, too.
+        """
+        size = BATCH if self.device.type == "cpu" else BATCH_ON_DEVICE
+        used = (tokens != PADDING).sum(dim=1).clamp_min(1)
+        widths = ((used + WIDTH - 1) // WIDTH * WIDTH).clamp_max(tokens.shape[1])
+        out = np.empty((len(tokens), self.dims), dtype=np.float32)
+        for width in sorted(set(widths.tolist())):
+            rows = (widths == width).nonzero().flatten()
+            out[rows.numpy()] = in_fixed_batches(self.net, tokens[rows, :width], size, self.device, self.dims)
         return out
 
     def known_words(self, text: str) -> float:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Rows = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -86,6 +89,8 @@ def _marked(
     found: Sequence[Sequence[str]], rows: Sequence[int], count: int, codes: Mapping[str, int]
 ) -> sparse.csr_array:
     """Which words (count, words) stand in which row, 1 or 0."""
+    from scipy import sparse  # a search reads words, too, and would wait for the import
+
     at = sorted({(row, codes[word]) for row, some in zip(rows, found, strict=True) for word in some})
     index = np.array(at, dtype=np.int64).reshape(-1, 2).T
     ones = np.ones(index.shape[1], dtype=np.float32)

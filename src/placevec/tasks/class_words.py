@@ -1,4 +1,4 @@
-"""Labels of classes as words that a text tower can read: "tenniscourt", "tennis_court", "TennisCourt"."""
+"""Labels of classes as words that a text tower can read ("tenniscourt", "TennisCourt"), and queries in words."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def label_words(label: str, vocabulary: Collection[str] = ()) -> str:
     parts = re.findall(r"[^\W\d_]+", apart.lower())
     known = frozenset(vocabulary)
     return " ".join(word for part in parts for word in _split(part, known)) or label
+
+
+def check_words(text: str) -> str:
+    """A query in words; UsageError if there is no word in it."""
+    if not any(letter.isalnum() for letter in text):
+        raise UsageError(f"the text {text!r} has no word: write what to look for, such as 'a river in a city'")
+    return text
 
 
 def caption_words(captions: Iterable[Sequence[str]]) -> set[str]:

@@ -18,6 +18,8 @@ PURPOSES = {
     "torch": "training and learned encoders",
     "raster": "reading rasters and cutting chips",
     "lance": "large tables as Lance datasets",
+    "faiss": "indexes of large tables",
+    "osm": "reading OpenStreetMap",
     "plot": "maps and figures",
     "geopandas": "other vector formats (GeoPackage, FlatGeobuf)",
 }
@@ -26,6 +28,7 @@ _IMPORT_NAMES = {
     "pillow": "PIL",
     "pylance": "lance",
     "lightning-fabric": "lightning_fabric",
+    "faiss-cpu": "faiss",
 }
 
 

@@ -25,7 +25,8 @@ from placevec.table.fingerprint import fingerprint
 from placevec.table.places import check_ids
 
 if TYPE_CHECKING:
-    from placevec.encoders.base import Encoder
+    from placevec.encoders.base import Encoder, ModelCard, Vectors
+    from placevec.provenance import Space
     from placevec.sources.base import Source
 
 SUFFIXES = (".parquet", ".geoparquet", ".gpq", ".lance")
@@ -144,7 +145,8 @@ def embed(
 
     # int8 needs one scale for all rows, which is known when all are embedded: until then they are float32.
     staged = "float32" if dtype == "int8" else dtype
-    work = EmbedWork(built, maker, batch, staged)
+    reader = _Counting(maker) if hasattr(maker, "truncated") else None
+    work = EmbedWork(built, reader or maker, batch, staged)
     places = work.places
     check_ids(places.data["id"])
     settings = {"do": "embed", "batch": batch, "dtype": dtype, "placevec": __version__, **(recipe or {})}
@@ -165,7 +167,8 @@ def embed(
             "placevec.engine.embedding:EmbedWork",
             {"source": source_spec, "encoder": encoder_spec, "batch": batch, "dtype": staged},
         )
-        driver.run(job, work if getattr(driver, "workers", workers) == 1 else spec, progress)
+        alone = getattr(driver, "workers", workers) == 1
+        driver.run(job, work if alone else spec, progress)
         nothing = np.empty(0, dtype=np.int64)
         card = getattr(maker, "card", None)
         template = EmbeddingTable.of(
@@ -197,8 +200,61 @@ def embed(
         shards=len(shards),
         resumed=resumed,
         seconds=round(time.monotonic() - began, 3),
-        notes=_notes(goal, len(shards), resumed, committed.reasons, committed.rows),
+        notes=(
+            *getattr(built, "notes", ()),
+            *_notes(goal, len(shards), resumed, committed.reasons, committed.rows),
+            *([] if reader is None else reader.notes(alone)),
+        ),
     )
+
+
+class _Counting:
+    """An encoder of texts, and how many of those that it was given were longer than it reads."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.texts = self.cut = 0
+
+    @property
+    def card(self) -> ModelCard:
+        """See `Encoder`."""
+        return self.encoder.card
+
+    @property
+    def space(self) -> Space:
+        """See `Encoder`."""
+        return self.encoder.space
+
+    @property
+    def tower(self) -> str:
+        """See `Encoder`."""
+        return self.encoder.tower
+
+    @property
+    def dims(self) -> int:
+        """See `Encoder`."""
+        return self.encoder.dims
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """See `Encoder`."""
+        return self.encoder.inputs
+
+    def encode(self, data: Mapping[str, NDArray[Any]]) -> Vectors:
+        """See `Encoder`."""
+        found = self.encoder.encode(data)
+        self.texts += len(found)
+        self.cut += int(getattr(self.encoder, "truncated", 0))
+        return found
+
+    def notes(self, alone: bool) -> list[str]:
+        """What there is to say; `alone` says whether this process has encoded all texts itself."""
+        name = name_of(self.encoder)
+        if not alone:
+            return [f"how many texts are longer than {name} reads is counted with one worker only"]
+        if not self.cut:
+            return []
+        return [f"{self.cut:,} of {self.texts:,} texts are longer than {name} reads: their ends were cut off"]
 
 
 def default_shard_rows(n_rows: int, batch: int) -> int:

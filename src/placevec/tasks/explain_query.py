@@ -13,6 +13,7 @@ from placevec.errors import DataError, UsageError
 from placevec.features.evidence import Background
 from placevec.measure.relevance import Relevance
 from placevec.sources.images import read_image
+from placevec.tasks.class_words import check_words
 
 if TYPE_CHECKING:
     from placevec.encoders.base import Vectors
@@ -72,11 +73,9 @@ def text_query(pair: PairModel, text: str) -> Query:
         text: what is looked for.
 
     Raises:
-        DataError: the text is empty.
+        UsageError: the text has no word.
     """
-    if not text.strip():
-        raise DataError("the text is empty: say what is looked for")
-    vector = _texts(pair, [text])[0]
+    vector = _texts(pair, [check_words(text)])[0]
     notes = (
         ["the text is longer than the model reads: its end was cut off"] if getattr(pair.text, "truncated", 0) else []
     )

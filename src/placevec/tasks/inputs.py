@@ -1,14 +1,14 @@
-"""What a verb reads, said in words that fit a recipe and a command line: places, a raster, chips."""
+"""What a verb reads, in words that fit a recipe and a command line: places, chips of a raster, images, captions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from placevec.area import StudyArea
 from placevec.engine.work import Spec
@@ -21,9 +21,16 @@ from placevec.sources.places import LonLatSource, read_places
 from placevec.table import Places
 
 if TYPE_CHECKING:
+    from placevec.sources.images import ImageFiles
     from placevec.sources.rasters import Raster
 
 CELLS = "cells"
+Stretched = Literal["auto", "joint", "bands", "none"] | tuple[float, float]
+"""How values of more than 8 bits become 8; see `sources.images.read_image`."""
+
+# Options that belong to one kind of input alone.
+_OF_PLACES = ("on", "area", "resolution", "chips", "lon", "lat", "id")
+_OF_FILES = ("split", "reads", "pixels", "fit", "bands", "stretch")
 
 
 class Chips(BaseModel):
@@ -47,7 +54,7 @@ class Chips(BaseModel):
 
 
 class Input(BaseModel):
-    """The places of a verb and what is read there.
+    """The places of a verb and what is read there; or image files, or captions, each of which is a place.
 
     Attributes:
         on: "cells" of the study area, or a file of places (table, CSV, GeoJSON).
@@ -57,7 +64,15 @@ class Input(BaseModel):
         lat: the CSV's column of latitudes.
         id: the column that names a row.
         chips: what is read at each place; without it the coordinates alone.
-        limit: only the first so many places, for a trial.
+        limit: only the first so many places (of a caption set: images), for a trial.
+        images: a folder of images, or one image; with `captions` the folder of theirs, where it is elsewhere.
+        captions: images with captions, as `sources.captions.read_captions` reads them; or a Parquet file of captions.
+        split: of the captions: these images alone.
+        reads: what is read of a caption set: "image", one row an image, or "text", one row a caption.
+        pixels: side to which images are read; by default what the encoder works at.
+        fit: how images become squares; by default as the encoder does it, else "squash".
+        bands: numbers of the images' bands, from 1.
+        stretch: how values of more than 8 bits become 8.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,9 +85,42 @@ class Input(BaseModel):
     id: str | None = None
     chips: Chips | None = None
     limit: int | None = Field(default=None, gt=0)
+    images: str | None = None
+    captions: str | None = None
+    split: str | None = None
+    reads: Literal["image", "text"] = "image"
+    pixels: int | None = Field(default=None, ge=1, le=8192)
+    fit: Literal["squash", "crop"] | None = None
+    bands: tuple[int, ...] | None = None
+    stretch: Stretched = "auto"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        fields = type(self).model_fields
+        given = [name for name in fields if getattr(self, name) != fields[name].get_default()]
+        if not self.files:
+            odd = next((name for name in given if name in _OF_FILES), None)
+            if odd is not None:
+                raise UsageError(f"{odd} is for images and captions: give images or captions as well, or leave it out")
+            return self
+        odd = next((name for name in given if name in _OF_PLACES), None)
+        if odd is not None:
+            raise UsageError(f"{odd} is for places on a map, and image files are read: leave out the one or the other")
+        if self.captions is None and (self.reads == "text" or self.split is not None):
+            raise UsageError(f"{'texts' if self.reads == 'text' else 'a split'} of which captions? give captions")
+        if self.captions is not None and self.captions.endswith(".parquet") and self.reads == "image":
+            raise UsageError(f"{self.captions} holds captions without images: read the text (reads = text)")
+        return self
+
+    @property
+    def files(self) -> bool:
+        """Whether image files or captions are read, not places of a map."""
+        return self.images is not None or self.captions is not None
 
     def places(self) -> Places:
-        """The places, in Hilbert order of their cells or in the file's order."""
+        """The places: in Hilbert order of their cells, in the file's order, or one for each image or caption."""
+        if self.files:
+            return self.source().places()
         if self.on == CELLS:
             if self.area is None:
                 raise UsageError("the cells of which area? give --area FOLDER (made by `placevec area new`)")
@@ -86,16 +134,23 @@ class Input(BaseModel):
         """The places with their content, to be read by row, here or in a worker process."""
         return InputSource(self)
 
-    def bands(self) -> int:
-        """The number of bands of a chip; 0 without chips."""
+    def band_count(self) -> int:
+        """The number of bands of a chip or an image; 0 without either."""
+        if self.files and self.reads == "image":
+            return InputSource(self).images().count
         return 0 if self.chips is None else open_raster(self.chips.raster)[0].count
 
     def sources(self) -> tuple[SourceRef, ...]:
-        """What provenance says was read."""
+        """What provenance says was read, besides what the source itself says (`InputSource.refs`)."""
         return () if self.chips is None else open_raster(self.chips.raster)[1]
 
     def layout(self) -> dict[str, Any] | None:
-        """The `emb:chip_layout` of a table made of this input."""
+        """The `emb:chip_layout` of a table made of this input; None for captions, which are no images."""
+        if self.files:
+            side = self.pixels
+            return (
+                None if self.reads == "text" or side is None else {"layout_type": "points", "chip_size": [side, side]}
+            )
         grid = None
         if self.on == CELLS and self.area is not None:
             grid = f"h3:{self.resolution or StudyArea.open(self.area).resolution}"
@@ -107,12 +162,28 @@ class Input(BaseModel):
 
 
 class InputSource:
-    """The Source of an `Input`; another process builds its equal from the same words."""
+    """The Source of an `Input`; another process builds its equal from the same words.
+
+    Attributes:
+        given: the words.
+        refs: where image files and captions come from, for provenance.
+        notes: what was left out of them, counted by reason.
+    """
 
     def __init__(self, given: Input) -> None:
         self.given = given
+        self.refs: tuple[SourceRef, ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self._source: Source
+        if given.files:
+            from placevec.tasks.input_files import open_files
+
+            opened = open_files(given)
+            self._source, self._places = opened.source, opened.places
+            self.refs, self.notes = opened.refs, opened.notes
+            return
         places = given.places()
-        self._source: Source = LonLatSource(places)
+        self._source = LonLatSource(places)
         if given.chips is not None:
             from placevec.sources.chips import ChipSource
 
@@ -130,19 +201,33 @@ class InputSource:
                 edge=chips.edge,
                 min_valid=chips.min_valid,
             )
+        self._places = self._source.places()
 
     def places(self) -> Places:
         """All places of the source."""
-        return self._source.places()
+        return self._places
+
+    def images(self) -> ImageFiles:
+        """The image files; UsageError where something else is read."""
+        from placevec.sources.images import ImageFiles
+
+        if not isinstance(self._source, ImageFiles):
+            raise UsageError("no image files are read: give images, or captions with their images")
+        return self._source
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """The content of `rows`: chips where there are any, and the coordinates."""
+        """The content of `rows`: images or texts; else chips where there are any, and the coordinates."""
         batch = self._source.read(rows)
-        if "lonlat" in batch.data:
+        if self.given.files or "lonlat" in batch.data:
             return batch
-        places = self._source.places()
+        places = self._places
         lonlat = np.column_stack([places.lon[batch.rows], places.lat[batch.rows]])
         return Batch(batch.rows, {**batch.data, "lonlat": lonlat}, batch.skipped)
+
+    def fingerprint(self) -> str:
+        """What the files were when they were listed; "" for sources that do not say, see `embed.source_identity`."""
+        own = getattr(self._source, "fingerprint", None)
+        return str(own()) if callable(own) else ""
 
     def spec(self) -> Spec:
         """How a worker process builds the same source."""

@@ -15,6 +15,7 @@ from placevec.errors import UsageError
 from placevec.measure.relevance import PASSING, Relevance
 from placevec.results import Hits
 from placevec.table import StoredTable
+from placevec.tasks.class_words import check_words
 from placevec.tasks.relevance import encode_texts, known_shares
 from placevec.tasks.search_examples import Example, Table, Vector
 from placevec.tasks.towers import find_pair, require_space
@@ -52,8 +53,7 @@ class Asked:
         """From one or several of each; UsageError for a text without a word."""
         asked = cls(_texts(text), _pictures(image), _texts(not_text), _pictures(not_image))
         for words in (*asked.texts, *asked.not_texts):
-            if not any(letter.isalnum() for letter in words):
-                raise UsageError(f"the text {words!r} has no word: write what to look for, such as 'a river in a city'")
+            check_words(words)
         return asked
 
     def __bool__(self) -> bool:

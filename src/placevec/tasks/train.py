@@ -99,7 +99,8 @@ def train(
         model: a pair of towers that is trained further, instead of new ones: its folder, or hf:NAME or hf:FOLDER, a
             CLIP or SigLIP of transformers; `config.tune` says how much of it.
         config: settings of `train.selfsup.ImageTraining`, `train.contrastive.LocationTraining` or
-            `train.pairs.PairTraining`, as JSON.
+            `train.pairs.PairTraining`, as JSON. Of "image-text" the tables `new` and `further` hold what counts without
+            a `model` alone, and with one.
         block: blocks of the validation split.
         folds: one of so many folds of blocks is held out for validation.
         buffer_m: metres around validation rows without training rows; by default the width of a chip's ground.

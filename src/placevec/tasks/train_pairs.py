@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from placevec.train.pairs import PairTraining
 
 BANK = 512  # training images that relevance is calibrated against, at most
+CASES = ("new", "further")  # settings for new towers alone, and for a model that is trained further alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,8 @@ def train_image_text(
     Args:
         captions: a caption set, or what `sources.captions.read_captions` reads.
         out: the model folder.
-        settings: of `train.pairs.PairTraining`, as JSON.
+        settings: of `train.pairs.PairTraining`, as JSON. What its tables `new` and `further` hold counts for new towers
+            alone, and for a `model` that is trained further alone, so that one recipe is good for both.
         run: folder of checkpoints and logs.
         images: folder of the images, where it does not follow from the captions.
         model: a pair that is trained further: a folder, or hf:NAME.
@@ -76,6 +78,7 @@ def train_image_text(
     whole = captions if isinstance(captions, CaptionSet) else read_captions(captions, images=images)
     given, wordless = with_words(whole)
     start = None if model is None else _open(str(model))
+    settings = of_case(settings, further=start is not None)
     training = _settings(settings, start)
     chosen = choose(given, rule)
     source = given.take(chosen.rows).images(training.pixels, fit=_fit(start))
@@ -117,6 +120,15 @@ def train_image_text(
         skipped=len(read.skipped),
         notes=(*whole.notes, *wordless, *read.notes(), *said),
     )
+
+
+def of_case(settings: Mapping[str, Any], *, further: bool) -> dict[str, Any]:
+    """The settings that count: those of the one case laid over those of both, see `CASES`; UsageError for no tables."""
+    for case in CASES:
+        if not isinstance(settings.get(case, {}), Mapping):
+            raise UsageError(f"{case} = {settings[case]!r}: it is a table of settings, such as {case}.loop.epochs = 10")
+    both = {name: value for name, value in settings.items() if name not in CASES}
+    return laid_over(both, settings.get(CASES[further], {}))
 
 
 def with_words(given: CaptionSet) -> tuple[CaptionSet, list[str]]:
@@ -209,7 +221,7 @@ def with_relevance(
 
 def _shown(progress: Report) -> Report:
     """Of the many figures those that tell how it goes."""
-    names = ("warmup", "epoch", "loss", "mean_recall")
+    names = ("warmup", "described", "epoch", "loss", "mean_recall")
     return lambda step, total, figures: progress(
         step, total, {name: figures[name] for name in names if name in figures}
     )

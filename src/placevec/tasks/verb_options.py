@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from placevec.config import InPath
 from placevec.errors import UsageError
+from placevec.tasks.digests import Digests
 from placevec.tasks.inputs import CELLS, Chips, Input
 from placevec.tasks.run import Context
 
 GRID = "grid"
+HF = "hf:"
+
+
+def _listed(value: Any) -> Any:
+    return ([value] if value else []) if isinstance(value, str) else value
+
+
+Texts = Annotated[list[str], BeforeValidator(_listed)]
+"""Texts; one alone needs no brackets."""
+
+InPaths = Annotated[list[InPath], BeforeValidator(_listed)]
+"""Paths that a step reads; one alone needs no brackets."""
 
 
 class Options(BaseModel):
-    """Options of a step: those that no verb knows are refused."""
+    """Options of a step: those that no verb knows are refused.
+
+    An empty text stands for an option that may be left out: so a variable of the recipe can leave it out.
+    """
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        optional = {name for name, field in cls.model_fields.items() if field.default is None}
+        return {name: value for name, value in given.items() if value != "" or name not in optional}
 
 
 class Reads(Options):
@@ -68,8 +92,38 @@ class Reads(Options):
 
 
 def name_of(context: Context, text: str) -> str:
-    """A path of the folder, unless the text is an address or the name of something known."""
+    """A path of the folder, unless the text is an address or the name of something known.
+
+    ``hf:FOLDER`` is a model of transformers in the folder, where there is one; else hf:NAME is a name of the hub.
+    """
+    if text.startswith(HF):
+        beside = context.path(text.removeprefix(HF))
+        return f"{HF}{beside}" if beside.is_dir() else text
     return text if ":" in text else str(context.path(text))
+
+
+def optional_name(context: Context, text: str | None) -> str | None:
+    """See `name_of`; None where nothing is named."""
+    return None if text is None else name_of(context, text)
+
+
+def optional_path(context: Context, text: str | None) -> Path | None:
+    """A path of the folder; None where nothing is named."""
+    return None if text is None else context.path(text)
+
+
+def hf_weights(options: BaseModel, context: Context) -> dict[str, str] | None:
+    """Digests of the folders that options name as ``hf:FOLDER``, for the step's key; None without any.
+
+    Other paths are known by their roles; of a model of the hub the name is all that is known.
+    """
+    found: dict[str, str] = {}
+    for _, value in options:
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and text.startswith(HF):
+                digest = Digests().of(context.path(text.removeprefix(HF)))
+                found |= {text: digest} if digest else {}
+    return found or None
 
 
 def paths_of(context: Context, given: str | list[str]) -> list[Path]:

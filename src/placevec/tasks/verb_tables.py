@@ -8,8 +8,9 @@ from pydantic import Field, field_validator
 
 from placevec.config import InPath, OutPath
 from placevec.errors import UsageError
+from placevec.tasks.inputs import Input, Stretched
 from placevec.tasks.run import Context
-from placevec.tasks.verb_options import GRID, Options, Reads, name_of, paths_of
+from placevec.tasks.verb_options import GRID, Options, Reads, name_of, optional_name, optional_path, paths_of
 
 
 class TrainOptions(Reads):
@@ -41,16 +42,45 @@ class TrainOptions(Reads):
 
 
 class EmbedOptions(Reads):
-    """Options of `embed` in a recipe."""
+    """Options of `embed` in a recipe: of places, of a grid, or of image files and captions."""
 
     encoder: InPath
     out: OutPath
+    images: InPath | None = None
+    captions: InPath | None = None
+    split: str | None = None
+    reads: Literal["image", "text"] = "image"
+    fit: Literal["squash", "crop"] | None = None
+    bands: tuple[int, ...] | None = None
+    stretch: Stretched = "auto"
     table: OutPath | None = None  # of the pixels of a grid
     bbox: tuple[float, float, float, float] | None = None
     mask: bool = True
     dtype: Literal["float32", "float16", "int8"] = "float32"
     batch: int = Field(256, ge=1)
     workers: int = Field(1, ge=1)
+
+    def input(self, context: Context) -> Input:
+        """The Input that these options describe."""
+        files: dict[str, Any] = {
+            "split": self.split,
+            "reads": self.reads,
+            "fit": self.fit,
+            "bands": self.bands,
+            "stretch": self.stretch,
+        }
+        if self.images is None and self.captions is None:
+            return Input(**{**super().input(context).model_dump(), **files})
+        strays = {"raster", "ground_m", "on", "resolution", "lon", "lat", "id"} & self.model_fields_set
+        if strays:
+            raise UsageError(f"{min(strays)} is for places on a map, and image files are read: leave it out")
+        return Input(
+            images=optional_name(context, self.images),
+            captions=optional_name(context, self.captions),
+            pixels=self.pixels,
+            limit=self.limit,
+            **files,
+        )
 
 
 class AugmentOptions(Options):
@@ -105,16 +135,15 @@ def train_step(options: TrainOptions, context: Context) -> Any:
     tables = [options.table] if isinstance(options.table, str) else options.table
     if options.objective == "image-text" and options.pixels is not None:
         settings["pixels"] = options.pixels
-    named = {name: getattr(options, name) for name in ("captions", "images", "model")}
     words: dict[str, Any] = {
-        **{name: None if value is None else name_of(context, value) for name, value in named.items()},
+        **{name: optional_name(context, getattr(options, name)) for name in ("captions", "images", "model")},
         "input": options.input(context) if options.objective == "image" else None,
         "table": None if tables is None else [context.path(table) for table in tables],
         "config": settings,
         "block": options.block,
         "folds": options.folds,
         "buffer_m": options.buffer_m,
-        "untrained": None if options.untrained is None else context.path(options.untrained),
+        "untrained": optional_path(context, options.untrained),
         "restart": context.restart,
         "progress": context.progress,
     }
@@ -129,10 +158,11 @@ def train_step(options: TrainOptions, context: Context) -> Any:
 def embed_step(options: EmbedOptions, context: Context) -> Any:
     """Run the step."""
     from placevec.tasks.embed import embed
-    from placevec.tasks.encoders import encoder_spec
+    from placevec.tasks.input_files import prepared
 
     if options.on == GRID:
         from placevec.tasks.embed_grid import embed_grid
+        from placevec.tasks.encoders import encoder_spec
 
         return embed_grid(
             encoder_spec(name_of(context, options.encoder)),
@@ -141,13 +171,12 @@ def embed_step(options: EmbedOptions, context: Context) -> Any:
             bbox=options.bbox,
             resolution=str(options.resolution or "1km"),
             dtype=options.dtype,
-            table=None if options.table is None else context.path(options.table),
+            table=optional_path(context, options.table),
             mask=options.mask,
             seed=context.seed,
             progress=context.progress,
         )
-    given = options.input(context)
-    encoder = encoder_spec(name_of(context, options.encoder), bands=given.bands())
+    given, encoder = prepared(options.input(context), name_of(context, options.encoder))
     summary = embed(
         given.source(),
         encoder,

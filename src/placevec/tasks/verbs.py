@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from placevec.tasks import verb_answers as answers
+from placevec.tasks import verb_measures as measures
+from placevec.tasks import verb_retrieval as retrieval
 from placevec.tasks import verb_tables as tables
 from placevec.tasks.run import Verb
+from placevec.tasks.verb_options import hf_weights
 
 VERBS: Mapping[str, Verb] = {
-    "train": Verb(tables.train_step, tables.TrainOptions),
-    "embed": Verb(tables.embed_step, tables.EmbedOptions),
+    "train": Verb(tables.train_step, tables.TrainOptions, hf_weights),
+    "embed": Verb(tables.embed_step, tables.EmbedOptions, hf_weights),
     "augment": Verb(tables.augment_step, tables.AugmentOptions),
     "import": Verb(tables.import_step, tables.ImportOptions),
     "export": Verb(tables.export_step, tables.ExportOptions),
-    "search": Verb(answers.search_step, answers.SearchOptions),
-    "probe": Verb(answers.probe_step, answers.ProbeOptions),
-    "evaluate": Verb(answers.evaluate_step, answers.EvaluateOptions),
+    "index": Verb(retrieval.index_step, retrieval.IndexOptions),
+    "search": Verb(retrieval.search_step, retrieval.SearchOptions, hf_weights),
+    "classify": Verb(retrieval.classify_step, retrieval.ClassifyOptions, hf_weights),
+    "explain": Verb(retrieval.explain_step, retrieval.ExplainOptions, hf_weights),
+    "probe": Verb(measures.probe_step, measures.ProbeOptions),
+    "evaluate": Verb(measures.evaluate_step, measures.EvaluateOptions, hf_weights),
     "cluster": Verb(answers.cluster_step, answers.ClusterOptions),
     "map": Verb(answers.map_step, answers.MapOptions),
 }

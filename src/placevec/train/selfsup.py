@@ -113,6 +113,11 @@ class ImageObjective:
         self.count = len(self.train_rows)
         self.key = digest(np.asarray(val))
         net = seeded_net(config.encoder, config.loop.seed)
+        if net.net.learns_first:
+            raise UsageError(
+                f"encoder.net.kind = {config.encoder.net.kind!r}: this network learns from images without training, "
+                "and its head from captions (placevec train image-text): take another kind for self-supervision"
+            )
         set_band_statistics(net, self.sample())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.loop.seed + 1)

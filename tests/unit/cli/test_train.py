@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import make_table
+from placevec.cli.commands.train import absolute
 from placevec.cli.main import run
 from placevec.encoders.model import read_card
 from placevec.table import write_table
@@ -101,3 +102,24 @@ def test_a_recipe_says_these_itself(word: str, tmp_path: Path, capsys) -> None:
 def test_no_folder_to_write(stored: Path, capsys) -> None:
     assert train("--table", stored) == 2
     assert "give --out FOLDER, or a recipe" in capsys.readouterr().err
+
+
+def test_what_a_recipe_reads_is_named_from_where_the_command_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "clip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert absolute("set") == str(tmp_path / "set")
+    assert absolute("hf:clip") == f"hf:{tmp_path / 'clip'}"
+    assert [absolute(name) for name in ("hf:openai/clip", "dataset:ucm", "nowhere")] == [
+        "hf:openai/clip",
+        "dataset:ucm",
+        "nowhere",
+    ]
+    step = '[[step]]\ndo = "train"\nobjective = "image-text"\ncaptions = "{captions}"\nout = "m"\n'
+    (tmp_path / "r.toml").write_text(f'[vars]\ncaptions = ""\n{step}')
+    assert train("r.toml", "--captions", "nowhere.json", "--quiet") == 2
+    assert "captions = 'nowhere.json'" in capsys.readouterr().err
+    assert train("r.toml", "--model", "hf:clip", "--quiet") == 2
+    assert "vars has the unknown key 'model'" in capsys.readouterr().err

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny_fisher as fisher
 from placevec.encoders.image import (
     BATCH,
     MOST,
@@ -180,3 +184,51 @@ def test_self_supervision_trains_every_kind(config: ImageConfig, tmp_path: Path)
     changed: dict[str, Any] = made.encoder.net.state_dict()
     assert not torch.equal(changed["net.head.weight"], start["net.head.weight"])
     check_encoder(made.encoder, {"image": chips()})
+
+
+@pytest.mark.parametrize("changes", [{}, {"pixels": 0}, {"views": 1, "hidden": 0}])
+def test_a_fisher_network_keeps_the_contract_and_comes_back(changes: dict[str, Any], tmp_path: Path) -> None:
+    encoder = fisher.encoder(**changes)
+    check_encoder(encoder, {"image": fisher.chips(9)})
+    encoder.save(tmp_path / "image")
+    again = load_encoder(tmp_path / "image")
+    assert isinstance(again, ImageEncoder)
+    assert again.config == encoder.config
+    for shape in ((24, 24), (31, 40)):
+        data = {"image": fisher.chips(70, 3, *shape)}
+        vectors = encoder.encode(data)
+        assert np.array_equal(again.encode(data), vectors)
+        assert np.array_equal(encoder.encode_dense(data), again.encode_dense(data))
+        # Whatever else is in a batch.
+        assert np.array_equal(encoder.encode({"image": data["image"][66:68]}), vectors[66:68])
+    dense = encoder.encode_dense(data)
+    assert np.array_equal(encoder.encode_dense({"image": data["image"][3:4]})[0], dense[3])
+    assert encoder.encode_dense({"image": data["image"][:0]}).shape == (0, *dense.shape[1:])
+
+
+def test_a_fisher_network_over_a_large_image_stays_in_memory() -> None:
+    script = (
+        "import resource, numpy as np, tiny_fisher as tiny\n"
+        "shape = {'components': 16, 'gradient_dims': 32, 'gradient_cells': (3, 4, 6, 8), 'colour_cells': (4, 8)}\n"
+        "tower = tiny.encoder(**shape, pixels=32, step=8, window=4)\n"
+        "tower.encode_dense({'image': tiny.chips(1)})\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "image = np.random.default_rng(0).integers(0, 255, (1, 3, 512, 512), dtype=np.uint8)\n"
+        "assert tower.encode_dense({'image': image}, size=(1024, 1024)).shape == (1, 128, 128, 6)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(fisher.__file__).parent)}
+    said = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
+    # The statistics of all positions would be 550 MiB, those of a row of them are 4.
+    assert float(said.stdout) < 500
+
+
+def test_one_chip_alone_gives_vectors() -> None:
+    encoder = ImageEncoder.untrained(CNN, seed=1, chips=chips(1))
+    assert np.isfinite(encoder.encode({"image": chips(3)})).all()
+
+
+def test_self_supervision_of_a_network_that_learns_without_training(tmp_path: Path) -> None:
+    training = ImageTraining(encoder=ImageConfig(net=fisher.config()))
+    with pytest.raises(UsageError, match="'fisher': this network learns from images without training"):
+        train_image(fisher.chips(12), np.arange(12) < 3, training, tmp_path / "run")

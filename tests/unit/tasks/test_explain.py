@@ -214,7 +214,7 @@ def test_what_is_refused(picture: Path, tmp_path: Path) -> None:
         explain(picture, model=towers)
     with pytest.raises(UsageError, match="one query"):
         explain(picture, text="blue", like_image=picture, model=towers)
-    with pytest.raises(DataError, match="text is empty"):
+    with pytest.raises(UsageError, match="has no word"):
         explain(picture, text="  ", model=towers)
     with pytest.raises(UsageError, match="--model"):
         explain(picture, text="blue")

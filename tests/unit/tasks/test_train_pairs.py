@@ -20,7 +20,7 @@ from placevec.errors import CheckpointError, DataError, UsageError
 from placevec.sources.captions import CaptionSet, read_captions
 from placevec.tasks.sweep import sweep
 from placevec.tasks.train import train
-from placevec.tasks.train_pairs import choose, set_identity, with_words
+from placevec.tasks.train_pairs import choose, of_case, set_identity, with_words
 
 SETTINGS: dict[str, Any] = {
     **tiny.CONFIG,
@@ -274,3 +274,18 @@ def test_on_the_real_photographs(data_dir: Path, tmp_path: Path) -> None:
     run = (tmp_path / "m.run" / "validation.csv").read_text().splitlines()
     losses = [float(line.split(",")[run[0].split(",").index("loss")]) for line in run[1:]]
     assert losses[-1] < losses[0]
+
+
+def test_one_set_of_settings_for_new_towers_and_for_a_model() -> None:
+    both = {
+        "captions_per_image": 2,
+        "loop": {"batch_size": 16},
+        "new": {"dims": 12, "loop": {"epochs": 60}},
+        "further": {"loop": {"epochs": 3, "batch_size": 8}},
+    }
+    new, further = of_case(both, further=False), of_case(both, further=True)
+    assert new == {"captions_per_image": 2, "loop": {"batch_size": 16, "epochs": 60}, "dims": 12}
+    assert further == {"captions_per_image": 2, "loop": {"batch_size": 8, "epochs": 3}}
+    assert of_case({"dims": 3}, further=True) == {"dims": 3}
+    with pytest.raises(UsageError, match=r"further = 3: it is a table of settings"):
+        of_case({"further": 3}, further=False)

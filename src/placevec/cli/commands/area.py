@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from placevec.cli.commands.options import Format
+from placevec.cli.commands import reads
+from placevec.cli.commands.options import Format, Quiet, Seed
 
-app = typer.Typer(no_args_is_help=True, help="Make a study area: a region with its own folder.")
+app = typer.Typer(no_args_is_help=True, help="Make a study area: a region with its own folder, and words for it.")
 
 
 @app.command("new")
@@ -48,3 +49,84 @@ def info(
     from placevec.cli.commands.info import command
 
     command([folder], form)
+
+
+@app.command("captions")
+def captions(
+    folder: Annotated[
+        Path | None, typer.Argument(help="The folder of a study area: its cells are the tiles.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A Parquet file; with --raster a folder. By default in the area's folder."),
+    ] = None,
+    osm: Annotated[Path | None, typer.Option(help="An OpenStreetMap file: .osm.pbf, .osm, .osm.gz.")] = None,
+    cover: Annotated[str | None, typer.Option(help="A raster of land-cover classes.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="What its values stand for: nlcd, worldcover, or a JSON file.")
+    ] = None,
+    ground: Annotated[
+        str | None, typer.Option(help="Side of a tile, such as 500m; by default tiles are the cells themselves.")
+    ] = None,
+    raster: Annotated[
+        str | None, typer.Option(help="File, address or dataset:NAME: pictures are cut from it, ready for training.")
+    ] = None,
+    pixels: Annotated[int | None, typer.Option(min=8, help="Side of a picture; 64.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands of --raster that are red, green and blue, such as 4,3,2.")
+    ] = None,
+    stretch: Annotated[
+        str, typer.Option(help="How more than 8 bits become 8: auto, joint, bands, none, or LOW,HIGH.")
+    ] = "auto",
+    on: Annotated[str, typer.Option(help="cells, or a file of places: table, CSV, GeoJSON.")] = "cells",
+    resolution: reads.Resolution = None,
+    lon: reads.Lon = "lon",
+    lat: reads.Lat = "lat",
+    id: reads.Id = None,
+    limit: reads.Limit = None,
+    count: Annotated[int, typer.Option(min=1, help="Captions of a tile; fewer where little is known.")] = 5,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    form: Format = None,
+) -> None:
+    """Describe the tiles of a region in sentences, from OpenStreetMap and land cover.
+
+    With --raster the pictures stand beside the captions, ready for `placevec train image-text --captions FOLDER`.
+
+    Example: placevec area captions demo/zion --cover nlcd2011.tif --classes nlcd --ground 2km -o captions.parquet
+
+    Example: placevec area captions poa --osm poa.osm.pbf --raster s2.tif --ground 500m -o poa/captions
+    """
+    from placevec.cli.output import emit, note, progress
+    from placevec.errors import UsageError
+    from placevec.geo.boxes import parse_near
+    from placevec.tasks.area_captions import area_captions
+
+    if out is None and folder is None:
+        raise UsageError("where shall the captions go? give --out, or the folder of a study area")
+    goal = out or (folder or Path()) / ("captions" if raster is not None else "captions.parquet")
+    with progress("captions", quiet=quiet) as told:
+        made = area_captions(
+            goal,
+            area=folder,
+            on=on,
+            resolution=reads.cell_resolution(resolution),
+            lon=lon,
+            lat=lat,
+            id=id,
+            limit=limit,
+            osm=osm,
+            cover=cover,
+            classes=classes,
+            ground_m=None if ground is None else parse_near(f"0,0,{ground}")[2],
+            raster=raster,
+            pixels=pixels,
+            bands=reads.bands_from(bands),
+            stretch=reads.stretch_from(stretch),
+            count=count,
+            seed=seed,
+            progress=told,
+        )
+    for reason, times in made.skipped_because.items():
+        note(f"{times:,} tiles without captions: {reason}")
+    emit([made.to_record()], form)

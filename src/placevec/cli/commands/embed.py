@@ -16,7 +16,10 @@ GRID = "grid"
 
 def command(
     encoder: Annotated[
-        str, typer.Option("--encoder", "-e", help="Model folder, features:pixels, or hf:NAME.", show_default=False)
+        str,
+        typer.Option(
+            "--encoder", "-e", help="Folder of a model or a pair, hf:NAME, or features:pixels.", show_default=False
+        ),
     ],
     out: Out,
     on: reads.OnGrid = "cells",
@@ -31,7 +34,15 @@ def command(
     limit: reads.Limit = None,
     raster: reads.RasterName = None,
     ground: reads.Ground = None,
-    pixels: reads.Pixels = None,
+    pixels: reads.SidePixels = None,
+    images: reads.Images = None,
+    captions: reads.Captions = None,
+    split: reads.Split = None,
+    content: Annotated[
+        reads.Content, typer.Option("--reads", help="With --captions: one row an image, or one row a caption.")
+    ] = reads.Content.image,
+    bands: reads.Bands = None,
+    stretch: reads.StretchText = "auto",
     dtype: Annotated[Storage, typer.Option(help="How vectors are stored.")] = Storage.float32,
     batch: Annotated[int, typer.Option(min=1, help="Places encoded at once.")] = 256,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
@@ -40,25 +51,30 @@ def command(
     quiet: Quiet = False,
     form: Format = None,
 ) -> None:
-    """Apply an encoder to places and write the table; a job that was killed goes on where it stopped.
+    """Apply an encoder to places, images or captions, and write the table; a killed job goes on where it stopped.
 
     Example: placevec embed -e models/location --area demo/iberia --resolution 6 -o location.parquet
 
     Raster: placevec embed -e models/location --on grid --area demo/iberia --resolution 5km -o location.tif
+
+    Images: placevec embed -e models/ucm --captions dataset:ucm --split test -o images.parquet
+
+    Captions: placevec embed -e models/ucm --captions dataset:ucm --split test --reads text -o captions.parquet
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
     from placevec.tasks.embed import embed
-    from placevec.tasks.encoders import build_encoder, encoder_spec
+    from placevec.tasks.input_files import prepared
 
     if on == GRID:
         from placevec.geo.boxes import parse_bbox
         from placevec.tasks.embed_grid import embed_grid
+        from placevec.tasks.encoders import build_encoder
 
-        if raster is not None or limit is not None:
-            raise UsageError(
-                f"--on grid takes no {'--raster' if raster is not None else '--limit'}: it gives coordinates"
-            )
+        other = {"--raster": raster, "--limit": limit, "--images": images, "--captions": captions}
+        for name, value in other.items():
+            if value is not None:
+                raise UsageError(f"--on grid takes no {name}: it gives coordinates")
         with progress("embed", quiet=quiet) as told:
             made = embed_grid(
                 build_encoder(encoder),
@@ -78,11 +94,31 @@ def command(
         return
     if bbox is not None or table is not None:
         raise UsageError(f"{'--bbox' if bbox is not None else '--table'} goes with --on grid")
-    given = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
+    given, spec = prepared(
+        reads.input_from(
+            on,
+            area,
+            resolution,
+            lon,
+            lat,
+            id,
+            limit,
+            raster,
+            ground,
+            pixels,
+            images=images,
+            captions=captions,
+            split=split,
+            content=content,
+            bands=bands,
+            stretch=stretch,
+        ),
+        encoder,
+    )
     with progress("embed", quiet=quiet) as told:
         summary = embed(
             given.source(),
-            encoder_spec(encoder, bands=given.bands()),
+            spec,
             out,
             batch=batch,
             workers=workers,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from placevec.cli.commands.evaluate_evidence import command as evidence
 from placevec.cli.commands.evaluate_retrieval import retrieval
 from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
 
@@ -138,6 +139,7 @@ def location(
 
 
 app.command("retrieval")(retrieval)
+app.command("evidence")(evidence)
 
 
 def _blocks(given: list[str]) -> str | dict[str, str] | None:

@@ -28,9 +28,12 @@ class TiesName(StrEnum):
 
 def retrieval(
     model: Annotated[
-        list[str],
-        typer.Argument(help="A pair of towers (folder, hf:NAME), or two tables: IMAGES CAPTIONS.", show_default=False),
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="A pair of towers (folder, hf:NAME), or two tables: IMAGES CAPTIONS; by default the one in */models.",
+            show_default=False,
+        ),
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option(help="Captions: JSON, JSONL, CSV, folder, dataset:ucm; by default those of the model's training."),
@@ -66,6 +69,8 @@ def retrieval(
 ) -> None:
     """Measure how well images and captions find each other, beside chance, ceiling and baselines.
 
+    Without a model the one that was trained in models/, */models/ or */*/models/ below here is taken.
+
     Example: placevec evaluate retrieval models/ucm --on dataset:ucm --baseline untrained=models/ucm.untrained
     -o results/ucm.json
     """
@@ -76,6 +81,11 @@ def retrieval(
     from placevec.tasks.evaluate_retrieval import evaluate_retrieval
     from placevec.tasks.evaluate_retrieval_page import duplicate_words, headline, short_rows, tie_words
 
+    if not model:
+        from placevec.tasks.trained_pairs import trained_pair
+
+        model = [str(trained_pair(named=on is None))]
+        note(f"the model {model[0]}")
     if len(model) > 2:
         raise UsageError(f"{len(model)} models: give one pair of towers, or two tables; others are --baseline")
     with progress("evaluate", quiet=quiet) as told:

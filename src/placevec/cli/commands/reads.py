@@ -1,14 +1,24 @@
-"""The options by which a command line says what is read: places, and chips of a raster."""
+"""The options by which a command line says what is read: places, chips of a raster, image files, captions."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from placevec.sources.images import Stretch
     from placevec.tasks.inputs import Input
+
+
+class Content(StrEnum):
+    """What is read of images with captions."""
+
+    image = "image"
+    text = "text"
+
 
 On = Annotated[str, typer.Option(help="cells (of --area), or a file: table, CSV, GeoJSON.")]
 OnGrid = Annotated[
@@ -33,8 +43,24 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many p
 RasterName = Annotated[
     str | None, typer.Option("--raster", help="File, address or dataset:NAME (blue-marble, etopo20, earth-lights).")
 ]
+Images = Annotated[
+    Path | None, typer.Option(help="A folder of images, or one image; with --captions the folder of theirs.")
+]
+Captions = Annotated[
+    str | None,
+    typer.Option(help="Images with captions: JSON, JSONL, CSV, a folder, dataset:ucm; or captions in a Parquet file."),
+]
+Split = Annotated[str | None, typer.Option(help="With --captions: these images alone, such as test.")]
+Bands = Annotated[str | None, typer.Option(help="Of image files: numbers of the bands from 1, such as 4,3,2.")]
+StretchText = Annotated[
+    str, typer.Option(help="Of image files: how more than 8 bits become 8: auto, joint, bands, none, or LOW,HIGH.")
+]
 Ground = Annotated[str | None, typer.Option(help="Side of a chip on the ground, such as 60km.")]
 Pixels = Annotated[int | None, typer.Option(min=1, help="Side of a chip in pixels.")]
+SidePixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Side of a chip in pixels. Of image files: by default what the encoder works at."),
+]
 
 
 def cell_resolution(text: str | None) -> int | None:
@@ -50,6 +76,25 @@ def cell_resolution(text: str | None) -> int | None:
     return int(text)
 
 
+def bands_from(text: str | None) -> tuple[int, ...] | None:
+    """Numbers of bands, such as 4,3,2; UsageError if the text is none."""
+    if text is None:
+        return None
+    from placevec.errors import UsageError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--bands {text}: give numbers of bands from 1, such as 4,3,2") from None
+
+
+def stretch_from(text: str) -> Stretch:
+    """A stretch by name, or LOW,HIGH; UsageError if the text is none."""
+    from placevec.sources.images.stretch import check_stretch
+
+    return check_stretch(tuple(text.split(",")) if "," in text else text)
+
+
 def input_from(
     on: str,
     area: Path | None,
@@ -62,12 +107,29 @@ def input_from(
     ground: str | None,
     pixels: int | None,
     min_valid: float = 0.5,
+    *,
+    images: Path | None = None,
+    captions: str | None = None,
+    split: str | None = None,
+    content: Content = Content.image,
+    bands: str | None = None,
+    stretch: str = "auto",
 ) -> Input:
-    """The Input that the options describe; UsageError if a raster lacks the size of its chips."""
+    """The Input that the options describe.
+
+    Raises:
+        UsageError: a raster lacks the size of its chips, or options do not go together.
+    """
     from placevec.errors import UsageError
     from placevec.geo.boxes import parse_near
     from placevec.tasks.inputs import Chips, Input
 
+    files = images is not None or captions is not None
+    if files and (raster is not None or ground is not None):
+        raise UsageError(
+            f"{'--raster' if raster is not None else '--ground'} is for places on a map, and image files are read: "
+            "leave out the one or the other"
+        )
     chips = None
     if raster is not None:
         if ground is None or pixels is None:
@@ -84,4 +146,11 @@ def input_from(
         id=id,
         limit=limit,
         chips=chips,
+        images=None if images is None else str(images),
+        captions=captions,
+        split=split,
+        reads=content.value,
+        pixels=pixels if files else None,
+        bands=bands_from(bands),
+        stretch=stretch_from(stretch),
     )

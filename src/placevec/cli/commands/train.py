@@ -91,7 +91,8 @@ def command(
     nodes: Annotated[int, typer.Option(min=1, help="Machines, under torchrun.")] = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard events.")] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override of a recipe: steps.NAME.OPTION=VALUE.")
+        list[str] | None,
+        typer.Option("--set", help="Override of a recipe: steps.NAME.OPTION=VALUE or vars.NAME=VALUE."),
     ] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="With the recipe's small settings.")] = False,
     untrained: Annotated[Path | None, typer.Option(help="Write the untrained network too: a baseline.")] = None,
@@ -109,6 +110,8 @@ def command(
     Example: placevec train --table clay.parquet --sweep nn.capacity=512,1024 --sweep nn.dropout=0.1,0.3 -o models/best
 
     Example: placevec train image-text --captions dataset:ucm -o models/ucm
+
+    Example: placevec train examples/retrieval/rsicd.toml --captions rsicd --model hf:openai/clip-vit-base-patch32
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
@@ -120,13 +123,16 @@ def command(
     if recipe is not None:
         from placevec.cli.commands.run import execute
 
-        options = {"--out": out, "--table": table, "--captions": captions, "--config": config, "--sweep": sweep}
+        options = {"--out": out, "--table": table, "--config": config, "--sweep": sweep}
         for name, given in options.items():
             if given:
                 raise UsageError(
                     f"{name} does not go with a recipe: set the option of its step by --set steps.NAME...."
                 )
-        execute(recipe, area, smoke=smoke, overrides=set_, until="train", force=restart, quiet=quiet, form=form)
+        variables = {"captions": captions, "images": images, "model": model}
+        chosen_vars = [f"vars.{name}={absolute(str(given))}" for name, given in variables.items() if given]
+        every = [*chosen_vars, *(set_ or [])]
+        execute(recipe, area, smoke=smoke, overrides=every, until="train", force=restart, quiet=quiet, form=form)
         return
     if out is None:
         raise UsageError("where shall the model go? give --out FOLDER, or a recipe")
@@ -188,3 +194,13 @@ def command(
         for line in notes:
             note(line)
         emit(records, form)
+
+
+def absolute(name: str) -> str:
+    """A path that exists from its root on, with ``hf:`` before it where it has that; other names as they are.
+
+    What a recipe reads begins in the recipe's folder, what a command line names in the one that it is given in.
+    """
+    kind, colon, rest = name.rpartition(":")
+    path = Path(rest)
+    return f"{kind}{colon}{path.absolute()}" if kind in ("", "hf") and path.exists() else name

@@ -40,8 +40,8 @@ class VisionNet(nn.Module):
 
     A subclass makes `features`, and sets `head` to a linear map from its channels to `dims`. The head comes after the
     mean over the map, so that it can be applied at every position of the map as well: the mean of those vectors
-    (`dense`) is the vector of the chip. A network whose head is not linear overrides `project` and `dense`, and says how
-    far that holds.
+    (`dense`) is the vector of the chip. A network whose head is not linear overrides `project` and `dense`, and says
+    how far that holds.
     """
 
     mean: Tensor

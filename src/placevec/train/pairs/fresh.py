@@ -12,6 +12,7 @@ from placevec.encoders.image import ImageConfig, ImageEncoder, ImageNet, image_c
 from placevec.encoders.network import seeded
 from placevec.encoders.pair import PairModel
 from placevec.encoders.text import TextEncoder, TextEncoderConfig, TextTower, text_card
+from placevec.errors import UsageError
 from placevec.nn.text import Vocabulary, tokens
 from placevec.provenance import Space
 from placevec.train.pairs.config import PairTraining
@@ -29,6 +30,11 @@ def fresh_towers(config: PairTraining, sample: NDArray[Any], captions: Sequence[
     """
     shape = ImageConfig(net=config.image)
     image = seeded_net(shape, config.loop.seed)
+    if config.warmup.epochs and image.net.learns_first:
+        raise UsageError(
+            f"warmup.epochs = {config.warmup.epochs}: a network of kind {config.image.kind!r} takes from images alone "
+            "all it can before any training: set it to 0"
+        )
     prepare(image, sample, config.loop.seed)
     words = TextEncoderConfig(net=config.text, dims=config.dims)
     vocabulary = config.text.learn([text for own in captions for text in own])

@@ -22,8 +22,8 @@ from placevec.train.objectives import gather
 from placevec.train.pairs.config import PairTraining
 from placevec.train.pairs.data import Captions
 from placevec.train.pairs.towers import ImageTower, Towers, is_locked
-from placevec.train.pairs.views import Report, views_of
 from placevec.train.pairs.validation import retrieval_figures
+from placevec.train.pairs.views import Report, views_of
 
 PART = 128  # images encoded at a time where nothing is learned
 TEXTS = 1024  # texts encoded at a time where nothing is learned
@@ -65,7 +65,7 @@ class PairNet(nn.Module):
         )
 
     def images(self, batch: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
-        """The vectors (n, dims) of `image`, augmented where there is a generator, or `image/vector` as it is."""
+        """The vectors (n, dims) of `image`, augmented if there is a generator; of `image/fixed`; or `image/vector`."""
         if "image/vector" in batch:
             return batch["image/vector"]
         if "image/fixed" in batch:
@@ -146,8 +146,11 @@ class PairObjective:
 
     @cached_property
     def image_vectors(self) -> Tensor | None:
-        """(n, dims) of all images, where they stay the same: a locked tower, and no augmentation."""
-        still = is_locked(self.towers.image) and self.config.augment.still
+        """(n, dims) of all images, where they stay the same: a locked tower, and no augmentation.
+
+        A tower of which only the head learns sees images as they are when it is trained, and so it does when not.
+        """
+        still = is_locked(self.towers.image) and (self.config.augment.still or self.towers.image.learns_first)
         return self._images(np.arange(self.images.count)).cpu() if still else None
 
     @cached_property
@@ -166,8 +169,8 @@ class PairObjective:
         """The tensors of training images.
 
         Returns:
-            `image` or `image/vector`, `row` and `said` of each image; `tokens` or `text/vector`, and `caption`, of
-            each of its k captions, those of an image side by side.
+            `image`, `image/fixed` (what the head reads of one view) or `image/vector`, `row` and `said` of each
+            image; `tokens` or `text/vector`, and `caption`, of each of its k captions, those of an image side by side.
         """
         picked = self.train_rows[rows]
         drawn = self.captions.drawn(picked, self.config.captions_per_image).flatten()

@@ -41,7 +41,6 @@ class ImageTower(Tower):
         """Normalised images to vectors (n, dims) of any length."""
         raise NotImplementedError(f"{type(self).__name__} makes no vectors")
 
-
     @property
     def learns_first(self) -> bool:
         """Whether training changes the head only; then `fixed` and `read` are the two steps."""
@@ -54,6 +53,11 @@ class ImageTower(Tower):
     def read(self, fixed: Tensor) -> Tensor:
         """`fixed` (..., c) to vectors (..., dims) of any length."""
         raise NotImplementedError(f"{type(self).__name__} has nothing that stays as it is")
+
+    @property
+    def shape(self) -> str:
+        """What the weights do not say about how an image is read, for a hash."""
+        return ""
 
 
 class OwnImage(ImageTower):
@@ -80,6 +84,11 @@ class OwnImage(ImageTower):
         """See `ImageTower`."""
         return self.net.net.fixed(self.normalise(chips))
 
+    @property
+    def shape(self) -> str:
+        """See `ImageTower`."""
+        return repr(self.net.net.config)
+
     def read(self, fixed: Tensor) -> Tensor:
         """See `ImageTower`."""
         return (self.net.net.read(fixed) - self.net.centre) / self.net.scale
@@ -90,7 +99,7 @@ class OwnImage(ImageTower):
 
     def after(self) -> list[nn.Module]:
         """See `Tower`."""
-        return [*parts_of(self.net.net, "norm"), *parts_of(self.net.net, "head")]
+        return [part for name in ("norm", "head", "mlp") for part in parts_of(self.net.net, name)]
 
 
 class OwnText(Tower):

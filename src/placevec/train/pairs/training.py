@@ -16,11 +16,13 @@ from placevec.provenance import Space
 from placevec.train.checkpoint import minted_space
 from placevec.train.data import Rows, parts
 from placevec.train.loop import Report, TrainResult, fit
+from placevec.train.objectives import first_process
 from placevec.train.pairs.config import PairTraining
 from placevec.train.pairs.fresh import fresh_towers, sample_rows
 from placevec.train.pairs.objective import PairObjective
 from placevec.train.pairs.pretrained import tuned_towers
 from placevec.train.pairs.towers import Towers
+from placevec.train.pairs.views import forget_views
 from placevec.train.pairs.warmup import warm_up
 from placevec.train.selfsup import SAMPLE
 
@@ -75,6 +77,8 @@ def train_pairs(
         more = warm_up(towers, rows, val, unlabelled, config, Path(folder) / "warmup", progress, restart)
     objective = PairObjective(rows, captions, val, towers, config, more, Path(folder), progress)
     result = fit(objective, config.loop, folder, progress=progress, restart=restart)
+    if first_process():
+        forget_views(Path(folder))
     note = "an image tower and a text tower, trained on images with captions"
     about: dict[str, Any] = {
         "name": "image and text towers, contrastive",

@@ -14,6 +14,7 @@ and directions in another order: what encodes all eight views need not compute d
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -27,54 +28,72 @@ _CUT = 0.2  # largest share of a direction in a descriptor
 _FAINT = 0.25  # gradients, in deviations a pixel, below which a cell counts for less: noise has directions, too
 
 
-def gradients(images: Tensor, cell: int, stride: int) -> Tensor:
+def gradients(images: Tensor, cells: Sequence[int], stride: int) -> Iterator[Tensor]:
     """Descriptors of gradient directions.
 
     Args:
         images: (n, bands, h, w), normalised; the mean over the bands is looked at.
-        cell: side of a cell in pixels.
+        cells: side of a cell in pixels, for each scale; `CELLS` of them have to fit into the images.
         stride: pixels between positions.
 
-    Returns:
-        (n, h', w', 4, 4, 8): rows and columns of cells, and directions from east by way of south.
+    Yields:
+        for each scale (n, h', w', 4, 4, 8): rows and columns of cells, and directions from east by way of south.
     """
-    grey = F.pad(images.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
-    east = (grey[:, :, 1:-1, 2:] - grey[:, :, 1:-1, :-2]) / 2
-    south = (grey[:, :, 2:, 1:-1] - grey[:, :, :-2, 1:-1]) / 2
-    length = torch.sqrt(east * east + south * south + 1e-12)
-    angles = torch.arange(DIRECTIONS, dtype=images.dtype, device=images.device) * (2 * math.pi / DIRECTIONS)
-    # cos(a - b) without an arc tangent.
-    along = east * torch.cos(angles)[:, None, None] + south * torch.sin(angles)[:, None, None]
-    maps = length * (along / length).clamp_min(0.0) ** _SHARPNESS
-    found = _around(_cell_sums(maps, cell), cell, stride)
-    flat = found.flatten(3)
-    flat = flat / (flat.norm(dim=3, keepdim=True) + _FAINT * cell)
-    flat = flat.clamp_max(_CUT)
-    flat = flat / (flat.norm(dim=3, keepdim=True) + 1e-6)
-    return torch.sqrt(flat).view(found.shape)
+    maps = _directions(images.mean(dim=1))
+    for cell in cells:
+        found = _around(_cell_sums(maps, cell), cell, stride)
+        # In place from here: there are more descriptors than pixels.
+        flat = found.flatten(3)
+        flat /= flat.norm(dim=3, keepdim=True) + _FAINT * cell
+        flat.clamp_max_(_CUT)
+        flat /= flat.norm(dim=3, keepdim=True) + 1e-6
+        yield flat.sqrt_().view(found.shape)
 
 
-def colours(images: Tensor, cell: int, stride: int) -> Tensor:
+def colours(images: Tensor, cells: Sequence[int], stride: int) -> Iterator[Tensor]:
     """Descriptors of colours.
 
     Args:
         images: (n, bands, h, w), normalised.
-        cell: side of a cell in pixels.
+        cells: side of a cell in pixels, for each scale; `CELLS` of them have to fit into the images.
         stride: pixels between positions.
 
-    Returns:
-        (n, h', w', 4, 4, 2 · bands): rows and columns of cells, means of the bands and then their deviations.
+    Yields:
+        for each scale (n, h', w', 4, 4, 2 · bands): rows and columns of cells, means of the bands and then their
+        deviations.
     """
-    total = float(cell * cell)
-    mean = _cell_sums(images, cell) / total
-    square = _cell_sums(images * images, cell) / total
-    deviation = torch.sqrt((square - mean * mean).clamp_min(0.0) + 1e-6)
-    return _around(torch.cat([mean, deviation], dim=1), cell, stride)
+    bands = images.shape[1]
+    maps = torch.cat([images, images * images], dim=1).permute(0, 2, 3, 1).contiguous()
+    for cell in cells:
+        found = _around(_cell_sums(maps, cell) / float(cell * cell), cell, stride)
+        mean, square = found[..., :bands], found[..., bands:]
+        square.sub_(mean * mean).clamp_min_(0.0).add_(1e-6).sqrt_()
+        yield found
 
 
-def span(cell: int) -> int:
-    """Pixels from the first to the last of a descriptor's cells, exclusive: an image has to be at least so wide."""
-    return (CELLS + 1) * cell
+def positions(side: int, cell: int, stride: int) -> tuple[int, int]:
+    """Where descriptors stand along a side of an image: the first pixel of the first one, and how many there are.
+
+    They lie in the middle; where the pixels that are left over are odd in number, one more is left at the end.
+    """
+    free = side - CELLS * cell
+    return free % stride // 2, free // stride + 1
+
+
+def fitting(cells: Sequence[int], side: int) -> tuple[int, ...]:
+    """The scales whose descriptors an image of this (shorter) side holds with a cell to spare, or the smallest one."""
+    found = tuple(cell for cell in cells if (CELLS + 1) * cell <= side)
+    return found or (min(cells),)
+
+
+def large_enough(images: Tensor, cells: Sequence[int]) -> Tensor:
+    """The images (n, bands, h, w); where the smallest descriptor would not fit, continued by the pixels at the rim."""
+    short = [max(0, CELLS * min(cells) - side) for side in images.shape[2:]]
+    if not any(short):
+        return images
+    high, wide = short
+    around = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
+    return F.pad(images, around, mode="replicate")
 
 
 def in_view(descriptors: Tensor, view: int, *, directed: bool) -> Tensor:
@@ -108,23 +127,54 @@ def seen(images: Tensor, view: int) -> Tensor:
     return out.transpose(-2, -1) if view & 4 else out
 
 
+def _directions(grey: Tensor) -> Tensor:
+    """How much of the gradient at each pixel of (n, h, w) goes in each direction, (n, h, w, 8)."""
+    padded = F.pad(grey[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    east = (padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]) / 2
+    south = (padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]) / 2
+    # length · cos^9 of the angle between, as (length^(1/9) · cos)^9: one root a pixel, and three products a direction.
+    power = 0.5 * (1.0 / _SHARPNESS - 1.0)
+    factor = (east * east + south * south + 1e-12) ** power
+    angles = torch.arange(DIRECTIONS, dtype=grey.dtype, device=grey.device) * (2 * math.pi / DIRECTIONS)
+    ways = torch.stack([torch.cos(angles), torch.sin(angles)])
+    along = (torch.stack([east * factor, south * factor], dim=-1) @ ways).clamp_min_(0.0)
+    eighth = along * along
+    eighth *= eighth
+    eighth *= eighth
+    return eighth.mul_(along)
+
+
 def _cell_sums(maps: Tensor, cell: int) -> Tensor:
-    """Sums of (n, c, h, w) over the cell that begins at each pixel: (n, c, h - cell + 1, w - cell + 1)."""
-    return F.avg_pool2d(maps, cell, stride=1) * float(cell * cell)
+    """Sums of (n, h, w, c) over the cell that begins at each pixel: (n, h - cell + 1, w - cell + 1, c)."""
+    return _run_sums(_run_sums(maps, cell, dim=1), cell, dim=2)
+
+
+def _run_sums(values: Tensor, length: int, dim: int) -> Tensor:
+    """Sums of `length` neighbours along an axis, from each on: put together from runs of 1, 2, 4 ... of them.
+
+    A running total would be as fast, and lose in rounding what a cell differs by from its neighbours.
+    """
+    count = values.shape[dim] - length + 1
+    found: Tensor | None = None
+    start, size = 0, 1
+    while True:
+        if length & size:
+            part = values.narrow(dim, start, count)
+            found = part if found is None else found + part
+            start += size
+        if found is not None and start == length:
+            return found
+        rest = values.shape[dim] - size
+        values = values.narrow(dim, 0, rest) + values.narrow(dim, size, rest)
+        size *= 2
 
 
 def _around(sums: Tensor, cell: int, stride: int) -> Tensor:
-    """The 4 x 4 cells from each position on, (n, h', w', 4, 4, c); the grid of positions lies in the middle."""
-    high, wide = (side - (CELLS - 1) * cell for side in sums.shape[2:])
-    top, left = ((high - 1) % stride) // 2, ((wide - 1) % stride) // 2
-    rows = [
-        torch.stack(
-            [
-                sums[:, :, i * cell + top : i * cell + high : stride, j * cell + left : j * cell + wide : stride]
-                for j in range(CELLS)
-            ],
-            dim=-1,
-        )
-        for i in range(CELLS)
-    ]
-    return torch.stack(rows, dim=-2).permute(0, 2, 3, 4, 5, 1)
+    """The 4 x 4 cells from each position on, (n, h', w', 4, 4, c), of the sums (n, h, w, c) from each pixel on."""
+    reach = (CELLS - 1) * cell + 1
+    found = sums
+    for dim in (1, 2):
+        first, _ = positions(sums.shape[dim] + cell - 1, cell, stride)
+        found = found.narrow(dim, first, sums.shape[dim] - first).unfold(dim, reach, stride)
+    # A copy in any case: what is made of it is made in place.
+    return found[..., ::cell, ::cell].permute(0, 1, 2, 4, 5, 3).clone(memory_format=torch.contiguous_format)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 _ROWS = 50_000  # descriptors from which the mixture is learned
 _STEPS = 20  # of expectation and maximisation
+_PART = 4096  # descriptors that are assigned at a time: an image may have a million of them
 
 
 class Mixture(nn.Module):
@@ -78,43 +80,67 @@ class Mixture(nn.Module):
         ):
             getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32)))
 
-    def project(self, descriptors: Tensor, order: Tensor | None = None) -> Tensor:
-        """Descriptors (..., inputs) along the principal axes (..., dims).
+    def statistics(self, descriptors: Tensor, order: Tensor | None = None) -> Tensor:
+        """Means over the descriptors of each image of their shares, and of those times themselves and their squares.
 
         Args:
-            descriptors: of any number.
-            order: (inputs,) the order in which their numbers are to be taken. The axes are brought to the order of
-                the descriptors, not the other way round: there are far fewer of them.
+            descriptors: (n, m, inputs).
+            order: see `Assignment`.
+
+        Returns:
+            (n, `sums`): for each component the mean of q, and of q · x and q · x² by dimension.
         """
-        basis, shift = self.basis, self.mean @ self.basis
-        if order is not None:
-            basis = basis[order.argsort()]
-        return descriptors @ basis - shift
-
-    def assign(self, projected: Tensor) -> Tensor:
-        """The share (m, components) of each Gaussian in projected descriptors (m, dims)."""
-        inverse = 1.0 / self.variances
-        constant = (self.means**2 * inverse + self.variances.log()).sum(dim=1)
-        distance = (projected * projected) @ inverse.T - 2.0 * projected @ (self.means * inverse).T + constant
-        return torch.softmax(self.weights.log() - 0.5 * distance, dim=1)
-
-    def statistics(self, descriptors: Tensor, order: Tensor | None = None) -> Tensor:
-        """Means over the descriptors (n, m, inputs) of each image: (n, `sums`); for `order` see `project`."""
-        n, m = descriptors.shape[:2]
-        x = self.project(descriptors, order)
-        q = self.assign(x.reshape(n * m, -1)).view(n, m, -1).transpose(1, 2) / m
-        return torch.cat([q.sum(dim=2), (q @ x).flatten(1), (q @ (x * x)).flatten(1)], dim=1)
+        assign = Assignment(self, order)
+        out = descriptors.new_empty(len(descriptors), self.sums)
+        # One image at a time: its descriptors stay in the processor's cache, and no other image changes the answer.
+        for row, own in enumerate(descriptors):
+            parts = [added(*assign(part)) for part in torch.split(own, _PART)]
+            out[row] = torch.stack(parts).sum(dim=0) / float(len(own))
+        return out
 
     def fisher(self, statistics: Tensor) -> Tensor:
         """Fisher vectors (n, outputs) of `statistics`, each number rooted, and all of length 1."""
-        k, d = self.components, self.dims
-        s0, s1, s2 = statistics.split([k, k * d, k * d], dim=1)
-        s0, s1, s2 = s0[:, :, None], s1.view(-1, k, d), s2.view(-1, k, d)
+        d = self.dims
+        parts = statistics.view(len(statistics), self.components, 1 + 2 * d)
+        s0, s1, s2 = parts[:, :, :1], parts[:, :, 1 : 1 + d], parts[:, :, 1 + d :]
         root = self.weights.sqrt()[:, None]
         first = (s1 - s0 * self.means) / (self.variances.sqrt() * root)
         second = (s2 - 2.0 * s1 * self.means + s0 * (self.means**2 - self.variances)) / (
-            self.variances * root * np.sqrt(2.0)
+            self.variances * root * math.sqrt(2.0)
         )
         both = torch.cat([first.flatten(1), second.flatten(1)], dim=1)
         rooted = both.sign() * both.abs().sqrt()
-        return rooted / rooted.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        return nn.functional.normalize(rooted, dim=1, eps=1e-6)
+
+
+class Assignment:
+    """A mixture made ready to take descriptors whose numbers stand in some order.
+
+    Args:
+        mixture: the mixture.
+        order: (inputs,) the order in which the numbers of a descriptor are to be taken. The axes are brought to the
+            order of the descriptors, not the other way round: there are far fewer of them.
+    """
+
+    def __init__(self, mixture: Mixture, order: Tensor | None = None) -> None:
+        self.dims = mixture.dims
+        self.shift = -(mixture.mean @ mixture.basis)
+        self.basis = mixture.basis if order is None else mixture.basis[order.argsort()]
+        # log of weight times density, but for what all components share: one product with x and x² side by side.
+        inverse = 1.0 / mixture.variances
+        self.factors = torch.cat([mixture.means * inverse, -0.5 * inverse], dim=1).T.contiguous()
+        constant = (mixture.means**2 * inverse + mixture.variances.log()).sum(dim=1)
+        self.offset = mixture.weights.log() - 0.5 * constant
+
+    def __call__(self, descriptors: Tensor) -> tuple[Tensor, Tensor]:
+        """Of descriptors (m, inputs) the shares q of the components (m, components), and x and x² (m, 2 · dims)."""
+        moments = descriptors.new_empty(len(descriptors), 2 * self.dims)
+        x = moments[:, : self.dims]
+        torch.addmm(self.shift, descriptors, self.basis, out=x)
+        torch.mul(x, x, out=moments[:, self.dims :])
+        return torch.softmax(torch.addmm(self.offset, moments, self.factors), dim=1), moments
+
+
+def added(shares: Tensor, moments: Tensor) -> Tensor:
+    """Sums over descriptors (..., m, k) of what an `Assignment` says of each of them: (..., `Mixture.sums`)."""
+    return torch.cat([shares.sum(dim=-2)[..., None], shares.mT @ moments], dim=-1).flatten(-2)

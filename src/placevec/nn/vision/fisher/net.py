@@ -8,20 +8,22 @@ learn from them what an edge is.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from placevec.errors import UsageError
+from placevec.errors import DataError, UsageError
 from placevec.nn.vision.base import VisionNet
 from placevec.nn.vision.fisher.channel import Channel
-from placevec.nn.vision.fisher.descriptors import CELLS, VIEWS
-from placevec.nn.vision.fisher.windows import cell_sums, window_means
+from placevec.nn.vision.fisher.descriptors import CELLS, DIRECTIONS, VIEWS
 
+GRADIENT_INPUTS = CELLS * CELLS * DIRECTIONS  # numbers of a gradient descriptor
 _LEARNED = 1024  # images from which mixtures and axes are learned
-_PART = 16  # images at a time: their descriptors fit into the processor's cache better than more of them
+_BATCH = 16  # images that are learned from in the same view, at most
+_PIXELS = 2**18  # of them together: their descriptors take 128 MiB a scale at a stride of 1, at 4 a 16th of it
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,14 @@ class FisherConfig:
     step: int = 16  # pixels, within the network, between positions of `dense`
 
     def __post_init__(self) -> None:
-        for name in ("bands", "dims", "stride", "gradient_dims", "colour_dims", "components", "window", "step"):
+        counts = ("bands", "dims", "stride", "gradient_dims", "colour_dims", "components", "window", "step")
+        for name in (*counts, "gradient_reduced", "colour_reduced"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} = {getattr(self, name)}: give at least 1")
+        if not (self.shrink >= 0 and self.noise >= 0):
+            raise UsageError(f"shrink = {self.shrink}, noise = {self.noise}: give 0 or more")
+        if self.gradient_dims > GRADIENT_INPUTS:
+            raise UsageError(f"gradient_dims = {self.gradient_dims}: a descriptor has {GRADIENT_INPUTS} numbers")
         if self.pixels < 0 or self.hidden < 0:
             raise UsageError(f"pixels = {self.pixels}, hidden = {self.hidden}: give 0 or more")
         if not self.gradient_cells or min(self.gradient_cells + self.colour_cells) < 1:
@@ -78,8 +85,9 @@ class FisherNet(VisionNet):
         given = [(True, config.gradient_cells, config.gradient_dims, config.gradient_reduced)]
         if config.colour_cells:
             given.append((False, config.colour_cells, config.colour_dims, config.colour_reduced))
+        common = (config.shrink, config.views)
         self.kinds = nn.ModuleList(
-            Channel(config.bands, directed, cells, config.stride, dims, config.components, reduced, config.shrink)
+            Channel(config.bands, directed, cells, config.stride, dims, config.components, reduced, *common)
             for directed, cells, dims, reduced in given
         )
         inputs = sum(reduced for *_, reduced in given)
@@ -105,27 +113,29 @@ class FisherNet(VisionNet):
 
     def learn(self, chips: Tensor, seed: int) -> None:
         """See `VisionNet.learn`: mixtures and principal axes, of at most 1,024 chips, evenly drawn."""
-        some = chips[:: -(-len(chips) // _LEARNED) or 1]
+        if not len(chips):
+            raise DataError("no images: a Fisher network learns from some before it describes any")
+        some = chips[:: -(-len(chips) // _LEARNED)]
+
+        def batches() -> Iterator[Tensor]:
+            # Made anew each time: all of them as numbers may be far larger than the images are.
+            for part in torch.split(some, _BATCH):
+                images = self.normalise(part)
+                yield from torch.split(images, max(1, min(_BATCH, _PIXELS // (images.shape[2] * images.shape[3]))))
+
         with torch.no_grad():
-            batches = [self.normalise(part) for part in torch.split(some, _PART)]
             for number, part in enumerate(self.parts):
-                part.learn(batches, seed + number)
+                part.learn(batches, len(some), seed + number)
 
     def fixed(self, normalised: Tensor) -> Tensor:
         """See `VisionNet.fixed`: short vectors (n, views, channels)."""
-        found = []
+        out = normalised.new_empty(len(normalised), self.shape.views, self.channels)
+        # One image at a time, here and below: its descriptors stay in the processor's cache, and a product rounds the
+        # same whatever other images there are.
         with torch.no_grad():
-            for images in torch.split(normalised, _PART):
-                every = []
-                for part in self.parts:
-                    flat = part.flat(images)
-                    every.append(
-                        torch.stack(
-                            [part.reduce(part.statistics(flat, view)) for view in range(self.shape.views)], dim=1
-                        )
-                    )
-                found.append(torch.cat(every, dim=2))
-        return torch.cat(found) if found else normalised.new_zeros(0, self.shape.views, self.channels)
+            for row, image in enumerate(torch.split(normalised, 1)):
+                out[row : row + 1] = torch.cat([part.describe(image) for part in self.parts], dim=2)
+        return out
 
     def read(self, fixed: Tensor) -> Tensor:
         """Short vectors (..., channels) to vectors (..., dims)."""
@@ -136,22 +146,21 @@ class FisherNet(VisionNet):
 
     def project(self, normalised: Tensor) -> Tensor:
         """Normalised chips (n, bands, h, w) to vectors (n, dims): the mean of those of their views."""
-        return self.read(self.fixed(normalised)).mean(dim=1)
+        # Copies, because how a product rounds can depend on where in memory its rows begin.
+        found = [self.read(views.clone()).mean(dim=0) for views in self.fixed(normalised)]
+        return torch.stack(found) if found else normalised.new_empty(0, self.shape.dims)
 
     def dense(self, chips: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """See `VisionNet.dense`: vectors of windows, read by the same head.
 
-        Descriptors are made and assigned once for the whole image; a window is described by the sums of the cells
-        that it covers. The head is not linear: the mean over positions is near the vector of the chip, not equal.
+        The head is not linear, and a window is seen in one view: the mean over positions is near the vector of the
+        chip, not equal.
         """
         images = self.normalise(chips, size)
-        grid = tuple(max(1, side // self.shape.step) for side in images.shape[2:])
+        high, wide = (max(1, side // self.shape.step) for side in images.shape[2:])
         found = []
-        for part in self.parts:
-            sums, counts = 0.0, 0.0
-            for cell, there in zip(part.cells, part.descriptors(images), strict=False):
-                more = cell_sums(part.mixture, there, images.shape[2:], grid, CELLS * cell, part.stride)
-                sums, counts = sums + more[0], counts + more[1]
-            means = window_means(sums, counts, self.shape.window)
-            found.append(part.reduce(means.flatten(0, 2)).view(*means.shape[:3], -1))
-        return self.read(torch.cat(found, dim=3)).permute(0, 3, 1, 2)
+        for image in torch.split(images, 1):
+            with torch.no_grad():
+                short = [part.windows(image, (high, wide), self.shape.window) for part in self.parts]
+            found.append(self.read(torch.cat(short, dim=3)).permute(0, 3, 1, 2))
+        return torch.cat(found)

@@ -1,76 +1,110 @@
-"""Statistics of descriptors over windows of an image, from sums over cells that the windows share."""
+"""Statistics of descriptors over windows of an image, from sums over cells that the windows share.
+
+All goes row by row of a grid over the image: the statistics of one position are some ten thousand numbers, and those of
+all positions of a large image would take gigabytes.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from placevec.nn.vision.fisher.mixture import Mixture
+from placevec.nn.vision.fisher.descriptors import CELLS, positions
+from placevec.nn.vision.fisher.mixture import Assignment, Mixture, added
 
 
-def cell_sums(
-    mixture: Mixture, descriptors: Tensor, size: tuple[int, ...], grid: tuple[int, ...], span: int, stride: int
-) -> tuple[Tensor, Tensor]:
+def cell_rows(
+    mixture: Mixture,
+    scales: Sequence[tuple[int, Tensor]],
+    size: tuple[int, int],
+    grid: tuple[int, int],
+    stride: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Sums of the statistics of the descriptors whose centres lie in each cell of a grid over the image.
 
     Args:
         mixture: what describes them.
-        descriptors: (n, h', w', 4, 4, k) of one scale.
+        scales: for each the side in pixels of a descriptor's cells, and the descriptors (n, h', w', 4, 4, k).
         size: height and width of the image in pixels.
         grid: rows and columns of cells.
-        span: side of a descriptor in pixels.
         stride: pixels between descriptors.
 
-    Returns:
-        sums (n, rows, columns, mixture.sums), and how many descriptors each cell has, (1, rows, columns, 1).
+    Yields:
+        for each row of the grid the sums (n, columns, mixture.sums), and how many descriptors each cell has (columns,).
     """
-    n, high, wide = descriptors.shape[:3]
-    rows, columns = (
-        _cells(count, side, cells, span, stride)
-        for count, side, cells in zip((high, wide), size, grid, strict=True)
-    )
-    x = mixture.project(descriptors.flatten(3))
-    q = mixture.assign(x.flatten(0, 2)).view(n, high, wide, -1)
-    out = x.new_zeros(n, *grid, mixture.sums)
-    counts = x.new_zeros(1, *grid, 1)
+    assign = Assignment(mixture)
+    edges = [[_edges(side, cells, cell, stride) for side, cells in zip(size, grid, strict=True)] for cell, _ in scales]
+    n = len(scales[0][1])
     for row in range(grid[0]):
-        down = slice(int((rows < row).sum()), int((rows <= row).sum()))
-        for column in range(grid[1]):
-            across = slice(int((columns < column).sum()), int((columns <= column).sum()))
-            own, share = x[:, down, across].flatten(1, 2), q[:, down, across].flatten(1, 2).transpose(1, 2)
-            if own.shape[1]:
-                out[:, row, column] = torch.cat(
-                    [share.sum(dim=2), (share @ own).flatten(1), (share @ (own * own)).flatten(1)], dim=1
-                )
-                counts[:, row, column] = own.shape[1]
-    return out, counts
+        sums = scales[0][1].new_zeros(n, grid[1], mixture.sums)
+        counts = sums.new_zeros(grid[1])
+        for (_, found), (down, across) in zip(scales, edges, strict=True):
+            strip = found[:, down[row] : down[row + 1]].flatten(3)
+            high, wide = strip.shape[1:3]
+            if not high:
+                continue
+            shares, moments = (part.view(n, high, wide, -1) for part in assign(strip.flatten(0, 2)))
+            for column, (left, right) in enumerate(pairwise(across)):
+                if left < right:
+                    sums[:, column] += added(*(part[:, :, left:right].flatten(1, 2) for part in (shares, moments)))
+                    counts[column] += high * (right - left)
+        yield sums, counts
 
 
-def window_means(sums: Tensor, counts: Tensor, window: int) -> Tensor:
-    """The mean statistics (n, rows, columns, c) of windows of `window` x `window` cells around each cell.
+def window_rows(rows: Iterable[tuple[Tensor, Tensor]], window: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The mean statistics of windows of `window` x `window` cells around each cell.
 
-    At the rim a window is what lies within the image. A window without any descriptor takes the mean of the image.
+    At the rim a window is what lies within the image; one of an even width reaches one cell further up and left.
 
     Args:
-        sums: (n, rows, columns, c) over the descriptors of each cell.
-        counts: (1, rows, columns, 1) of them.
+        rows: what `cell_rows` gives.
         window: cells.
+
+    Yields:
+        for each row of the grid the means (n, columns, c), 0 where there are no descriptors, and how many there are in
+        each window (columns,).
     """
-    total, number = (_boxes(each, window) for each in (sums, counts))
-    everywhere = sums.sum(dim=(1, 2), keepdim=True) / counts.sum().clamp_min(1.0)
-    return torch.where(number > 0, total / number.clamp_min(1.0), everywhere)
-
-
-def _boxes(values: Tensor, window: int) -> Tensor:
-    """Sums over the window around each cell; one of an even width reaches one cell further up and left."""
     before, after = window // 2, (window - 1) // 2
-    padded = F.pad(values.permute(0, 3, 1, 2), (before, after, before, after))
-    return (F.avg_pool2d(padded, window, stride=1) * float(window * window)).permute(0, 2, 3, 1)
+    held: deque[tuple[Tensor, Tensor]] = deque(maxlen=window)
+    read = 0  # rows so far
+    for sums, counts in rows:
+        held.append((_runs(sums, before, after, dim=1), _runs(counts, before, after, dim=0)))
+        read += 1
+        if read > after:
+            yield _mean(held)
+    for row in range(max(0, read - after), read):
+        # Beyond the last row there is nothing: only what lies too far up goes.
+        while len(held) > read - max(0, row - before):
+            held.popleft()
+        yield _mean(held)
 
 
-def _cells(count: int, side: int, cells: int, span: int, stride: int) -> Tensor:
-    """Which cell (of `cells` along a side) the centre of each of `count` descriptors lies in."""
-    first = (side - span - (count - 1) * stride) / 2.0  # the grid of descriptors lies in the middle of the image
-    centres = first + torch.arange(count) * float(stride) + span / 2.0
-    return (centres * cells / side).floor().long().clamp(0, cells - 1)
+def _mean(rows: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    sums, counts = (torch.stack(list(part)).sum(dim=0) for part in zip(*rows, strict=True))
+    return sums / counts.clamp_min(1.0)[:, None], counts
+
+
+def _runs(values: Tensor, before: int, after: int, dim: int) -> Tensor:
+    """Sums over the neighbours along an axis, so many before and after each; beyond the ends there is nothing."""
+    count = values.shape[dim]
+    out = values.clone()
+    for step in range(1, max(before, after) + 1):
+        if step < count:
+            rest = count - step
+            if step <= before:
+                out.narrow(dim, step, rest).add_(values.narrow(dim, 0, rest))
+            if step <= after:
+                out.narrow(dim, 0, rest).add_(values.narrow(dim, step, rest))
+    return out
+
+
+def _edges(side: int, cells: int, cell: int, stride: int) -> list[int]:
+    """The number of the first descriptor along a side whose centre lies in each of `cells` cells, and how many."""
+    first, count = positions(side, cell, stride)
+    # Centres in half pixels, to compare whole numbers: 2 · centre · cells / (2 · side), rounded down.
+    at = [(2 * (first + number * stride) + CELLS * cell) * cells // (2 * side) for number in range(count)]
+    return [sum(found < row for found in at) for row in range(cells)] + [count]

@@ -1,0 +1,213 @@
+"""The verbs that find and explain, as recipes know them: index, search, classify, explain."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from placevec.config import InPath, OutPath
+from placevec.errors import RecipeError
+from placevec.files import write_text
+from placevec.results import jsonable
+from placevec.table import Filter, filter_of
+from placevec.tasks.inputs import Stretched
+from placevec.tasks.run import Context
+from placevec.tasks.verb_options import InPaths, Options, Texts, optional_name, paths_of
+
+
+class IndexOptions(Options):
+    """Options of `index` in a recipe; without `out` the index stands beside the table, where search looks for it."""
+
+    table: InPath
+    out: OutPath | None = None
+    kind: Literal["flat", "hnsw", "ivf-sq8", "ivf"] | None = None
+    cells: int | None = Field(None, ge=1)
+    probes: int | None = Field(None, ge=1)
+    m: int | None = Field(None, ge=2)
+    ef: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def _beside(self) -> Self:
+        from placevec.tasks.index import index_path
+
+        # Named here, so that the recipe knows what the step makes.
+        self.out = self.out or str(index_path(self.table))
+        return self
+
+
+class SearchOptions(Options):
+    """Options of `search` in a recipe."""
+
+    table: InPath | list[InPath]
+    out: OutPath
+    text: Texts = Field(default_factory=list)
+    image: InPaths = Field(default_factory=list)
+    like: Texts = Field(default_factory=list)
+    not_text: Texts = Field(default_factory=list)
+    not_image: InPaths = Field(default_factory=list)
+    unlike: Texts = Field(default_factory=list)
+    at: tuple[float, float] | None = None
+    model: InPath | None = None
+    k: int = Field(10, ge=1)
+    bbox: tuple[float, float, float, float] | None = None
+    near: tuple[float, float, float] | None = None
+    where: str | None = None
+    min_distance_m: float | None = None
+
+    def filter(self) -> Filter | None:
+        """The filter that these options describe."""
+        return filter_of(bbox=self.bbox, near=self.near, where=self.where)
+
+
+class ClassifyOptions(Options):
+    """Options of `classify` in a recipe. `scores` is a JSON file of the figures where `truth` is known."""
+
+    table: InPath
+    out: OutPath
+    classes: Texts | None = None
+    classes_file: InPath | None = None
+    templates: Texts = Field(default_factory=list)
+    model: InPath | None = None
+    truth: str | None = None
+    where: str | None = None
+    scores: OutPath | None = None
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if self.classes is not None and self.classes_file is not None:
+            raise RecipeError("classify: classes and classes_file say the same: give one of them")
+        if self.scores is not None and self.truth is None:
+            raise RecipeError("classify: scores are of known classes: give truth, the column that holds them")
+        return self
+
+
+class ExplainOptions(Options):
+    """Options of `explain` in a recipe: an image file, or a table and the `id` of a row. JSON stands beside `out`."""
+
+    image: InPath
+    out: OutPath
+    text: str | None = None
+    like_image: InPath | None = None
+    id: str | None = None
+    model: InPath | None = None
+    method: Literal["dense", "crops", "grid"] = "dense"
+    tile: int = Field(0, ge=0)
+    pool: float = Field(0.15, ge=0, lt=1)
+    cells: int = Field(4, ge=1)
+    attention: Literal["value", "self"] = "value"
+    debias: float = Field(0.3, ge=0, le=1)
+    top: int = Field(4, ge=1)
+    share: float = Field(0.9, gt=0, le=1)
+    most: int = Field(8, ge=1)
+    bands: tuple[int, ...] | None = None
+    stretch: Stretched = "auto"
+
+    @model_validator(mode="after")
+    def _one_query(self) -> Self:
+        if (self.text is None) == (self.like_image is None):
+            raise RecipeError("explain: give one query: text, or like_image")
+        return self
+
+
+def index_step(options: IndexOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.index import index_table
+
+    assert options.out is not None  # its validator has seen to that
+    summary = index_table(
+        context.path(options.table),
+        context.path(options.out),
+        kind=options.kind,
+        cells=options.cells,
+        probes=options.probes,
+        m=options.m,
+        ef=options.ef,
+        progress=context.progress,
+    )
+    return {name: value for name, value in summary.to_record().items() if name != "seconds"}
+
+
+def search_step(options: SearchOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.search import search
+
+    tables = paths_of(context, options.table)
+    hits = search(
+        tables if len(tables) > 1 else tables[0],
+        text=options.text or None,
+        image=[str(path) for path in paths_of(context, options.image)] or None,
+        like=options.like or None,
+        not_text=options.not_text or None,
+        not_image=[str(path) for path in paths_of(context, options.not_image)] or None,
+        unlike=options.unlike or None,
+        at=options.at,
+        model=optional_name(context, options.model),
+        k=options.k,
+        filter=options.filter(),
+        min_distance_m=options.min_distance_m,
+    )
+    found = {"hits": hits.to_records(), "plan": hits.plan.to_record()}
+    write_text(context.path(options.out), json.dumps(found, indent=1, default=jsonable) + "\n")
+    return {"hits": len(hits), "plan": str(hits.plan)}
+
+
+def classify_step(options: ClassifyOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.classify import classify, parse_classes, read_classes
+
+    given = options.classes
+    if options.classes_file is not None:
+        given = read_classes(context.path(options.classes_file))
+    found = classify(
+        context.path(options.table),
+        None if given is None else parse_classes(given),
+        templates=options.templates,
+        model=optional_name(context, options.model),
+        out=context.path(options.out),
+        truth=options.truth,
+        filter=filter_of(where=options.where),
+        seed=context.seed,
+    )
+    for line in found.notes:
+        context.note(line)
+    summary: dict[str, Any] = {
+        "rows": {name: int(count) for name, count in zip(found.classes, found.counts, strict=True)}
+    }
+    if found.scores is not None:
+        summary["scores"] = found.scores.to_records()
+        if options.scores is not None:
+            text = json.dumps(summary["scores"], indent=1, default=jsonable)
+            write_text(context.path(options.scores), text + "\n")
+    return summary
+
+
+def explain_step(options: ExplainOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.features.evidence import Selection
+    from placevec.tasks.explain import explain
+    from placevec.tasks.explain_methods import Method
+
+    found = explain(
+        context.path(options.image),
+        text=options.text,
+        like_image=None if options.like_image is None else context.path(options.like_image),
+        id=options.id,
+        model=optional_name(context, options.model),
+        method=Method(
+            kind=options.method,
+            tile=options.tile,
+            pool=options.pool,
+            cells=options.cells,
+            attention=options.attention,
+            debias=options.debias,
+        ),
+        selection=Selection(top=options.top, share=options.share, most=max(options.most, options.top)),
+        bands=options.bands,
+        stretch=options.stretch,
+        out=context.path(options.out),
+    )
+    for line in found.notes:
+        context.note(line)
+    return {"summary": found.summary(), "regions": found.to_records()}
