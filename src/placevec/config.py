@@ -108,6 +108,7 @@ class Recipe(BaseModel):
         steps: the steps, in order, with all variables filled in.
         smoke: whether the smoke overlay was laid over it.
         area: the study area that is made where none is given.
+        folder: without an area, where it runs: made in the current directory; "" for the recipe's own folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -119,6 +120,7 @@ class Recipe(BaseModel):
     steps: tuple[Step, ...] = ()
     smoke: bool = False
     area: AreaOptions | None = None
+    folder: str = ""
 
     def step(self, name: str) -> Step:
         """The step called `name`; RecipeError, with the nearest that exists, if there is none."""
@@ -132,6 +134,8 @@ class Recipe(BaseModel):
         head: dict[str, Any] = {"name": self.name, "description": self.description, "seed": self.seed}
         if self.area is not None:
             head["area"] = self.area.model_dump(exclude_none=True)
+        if self.folder:
+            head["folder"] = self.folder
         steps = [{"do": step.do, "name": step.name, **_escaped(step.options)} for step in self.steps]
         return dump_toml({"recipe": head, "step": steps})
 
@@ -141,6 +145,7 @@ class _Head(BaseModel):
     description: str = ""
     seed: int = 0
     area: dict[str, Any] | None = None
+    folder: str = ""
 
 
 def load_recipe(path: str | Path, smoke: bool = False, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -187,10 +192,12 @@ def parse_recipe(
             if not isinstance(changes, dict):
                 raise RecipeError(f"[smoke] {key} is {changes!r}: write it as a table [smoke.{key}]")
             _merge(variables if key == "vars" else steps[key], changes, f"[smoke.{key}]")
-    seed = head.seed
+    seed, folder = head.seed, head.folder
     for key, value in (overrides or {}).items():
         if key == "recipe.seed":
             seed = check_options({"seed": value}, _Head, key).seed
+        elif key == "recipe.folder":
+            folder = check_options({"folder": value}, _Head, key).folder
         else:
             _override(steps, variables, key, value)
     for key, value in variables.items():
@@ -218,6 +225,7 @@ def parse_recipe(
         steps=filled,
         smoke=smoke,
         area=area,
+        folder=str(_fill(folder, variables, "[recipe]")),
     )
 
 

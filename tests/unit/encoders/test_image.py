@@ -186,7 +186,7 @@ def test_self_supervision_trains_every_kind(config: ImageConfig, tmp_path: Path)
     check_encoder(made.encoder, {"image": chips()})
 
 
-@pytest.mark.parametrize("changes", [{}, {"pixels": 0}, {"views": 1, "hidden": 0}])
+@pytest.mark.parametrize("changes", [{"pixels": 0}, {"views": 1, "hidden": 0}])
 def test_a_fisher_network_keeps_the_contract_and_comes_back(changes: dict[str, Any], tmp_path: Path) -> None:
     encoder = fisher.encoder(**changes)
     check_encoder(encoder, {"image": fisher.chips(9)})
@@ -194,14 +194,12 @@ def test_a_fisher_network_keeps_the_contract_and_comes_back(changes: dict[str, A
     again = load_encoder(tmp_path / "image")
     assert isinstance(again, ImageEncoder)
     assert again.config == encoder.config
-    for shape in ((24, 24), (31, 40)):
-        data = {"image": fisher.chips(70, 3, *shape)}
-        vectors = encoder.encode(data)
-        assert np.array_equal(again.encode(data), vectors)
-        assert np.array_equal(encoder.encode_dense(data), again.encode_dense(data))
-        # Whatever else is in a batch.
-        assert np.array_equal(encoder.encode({"image": data["image"][66:68]}), vectors[66:68])
-    dense = encoder.encode_dense(data)
+    data = {"image": fisher.chips(68, 3, 31, 40)}
+    vectors, dense = encoder.encode(data), encoder.encode_dense(data)
+    assert np.array_equal(again.encode(data), vectors)
+    assert np.array_equal(again.encode_dense(data), dense)
+    # Whatever else is in a batch.
+    assert np.array_equal(encoder.encode({"image": data["image"][65:67]}), vectors[65:67])
     assert np.array_equal(encoder.encode_dense({"image": data["image"][3:4]})[0], dense[3])
     assert encoder.encode_dense({"image": data["image"][:0]}).shape == (0, *dense.shape[1:])
 

@@ -61,12 +61,14 @@ def execute(
         region = recipe_area(loaded, path.parent)
         if not quiet:
             note(f"{region.folder}: {region.area_km2:,.0f} km², {len(region.cells()):,} cells")
+    # As with an area, what is made stands where the user is, not where the recipe came from.
+    folder = Path(loaded.folder) if loaded.folder else path.parent
     with progress(loaded.name, quiet=quiet) as told:
         summary = run(
             loaded,
             VERBS,
             area=region,
-            folder=path.parent,
+            folder=folder,
             from_step=from_step,
             force=force,
             progress=lambda step, done, total, facts: told(done, total, {"step": step, **facts}),
