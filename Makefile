@@ -40,7 +40,7 @@ stories: $(READY)
 	PLACEVEC_STORIES=full $(PYTEST) tests/e2e -n 0
 
 bench: $(READY)
-	for script in benchmarks/[!_]*.py; do case $$script in */common.py) ;; *) $(BIN)/python $$script || true;; esac; done
+	for script in benchmarks/[!_]*.py; do case $$script in */common.py|*/retrieval_*.py) ;; *) $(BIN)/python $$script || true;; esac; done
 
 docs: $(READY)
 	$(BIN)/mkdocs build --strict

@@ -44,7 +44,7 @@ def own_towers(quick: bool) -> dict[str, Any]:
     from placevec.nn.vision import FisherConfig, SmallCNNConfig, ViTConfig
 
     if quick:
-        small: dict[str, Any] = {"pixels": 64, "dims": 16}
+        small: dict[str, Any] = {"pixels": 32, "dims": 16}
         nets = [
             SmallCNNConfig(width=8, **small),
             ViTConfig(width=32, depth=2, **small),

@@ -120,20 +120,27 @@ def near_duplicates(tested: Floats, others: Floats, within: int = 4, *, turned: 
         raise UsageError(f"near-duplicates within {within} bits of 64: give 0 to {FARTHEST}")
     codes, there = hashes(others)
     rows = np.flatnonzero(there)
-    codes = codes[rows]
-    plain, compared = hashes(tested)
-    distance, nearest = np.full(len(plain), -1, dtype=np.int64), np.full(len(plain), -1, dtype=np.int64)
+    # Each hash once: of n equal images there would be n² pairs.
+    codes, first_of, sharing = np.unique(codes[rows], return_index=True, return_counts=True)
+    compared = hashes(tested)[1]
+    asked = np.flatnonzero(compared)
+    shown = np.stack([hashes(spectrum)[0][asked] for spectrum in (positions(tested) if turned else tested[None])])
+    shown, group, asking = np.unique(shown, axis=1, return_inverse=True, return_counts=True)
+    distance, nearest = (np.full(shown.shape[1], -1, dtype=np.int64) for _ in range(2))
     met: list[Rows] = []
-    for spectrum in positions(tested) if turned else tested[None]:
-        asked = np.flatnonzero(compared)
-        query, item, bits = _within(hashes(spectrum)[0][asked], codes, within)
-        query, item = asked[query], rows[item]
-        met.append(query * len(others) + item)
-        order = np.lexsort((item, bits, query))
+    for kinds in shown:
+        query, item, bits = _within(kinds, codes, within)
+        met.append(query * len(codes) + item)
+        row = rows[first_of[item]]
+        order = np.lexsort((row, bits, query))
         first = order[np.unique(query[order], return_index=True)[1]]
         nearer = first[(nearest[query[first]] < 0) | (bits[first] < distance[query[first]])]
-        distance[query[nearer]], nearest[query[nearer]] = bits[nearer], item[nearer]
-    return Duplicates(distance, nearest, len(np.unique(np.concatenate(met))), compared)
+        distance[query[nearer]], nearest[query[nearer]] = bits[nearer], row[nearer]
+    pair = np.unique(np.concatenate(met))
+    pairs = int((asking[pair // max(1, len(codes))] * sharing[pair % max(1, len(codes))]).sum())
+    far, none = (np.full(len(tested), -1, dtype=np.int64) for _ in range(2))
+    far[asked], none[asked] = distance[group.reshape(-1)], nearest[group.reshape(-1)]
+    return Duplicates(far, none, pairs, compared)
 
 
 def _within(asked: Codes, codes: Codes, within: int) -> tuple[Rows, Rows, Rows]:

@@ -137,15 +137,18 @@ def fit(
     off_fold = rng.permutation(int(off.topics.max()) + 1)[off.topics] % _FOLDS
     held_in, held_off = [], []
     for held in range(_FOLDS):
-        part = replace(grounds, phrases=off.texts[off_fold != held])
-        inside, outside = _captions_shown(found, part, drawn, fold), _phrases_shown(found, off, part, off_fold)
-        model = _fitted(part, _rows(inside, fold != held), _rows(outside, off_fold != held))
+        learned = off_fold != held
+        part = replace(grounds, phrases=off.texts[learned])
+        inside = _captions_shown(found, part, drawn, fold)
+        outside = _phrases_shown(found, off, part, off_fold, learned)
+        model = _fitted(part, _rows(inside, fold != held), _rows(outside, learned))
         held_in.append(_judged(model, _rows(inside, fold == held)))
         held_off.append(_judged(model, _rows(outside, off_fold == held)))
     said, true, weight = (np.concatenate([one[at] for one in held_in]) for at in range(3))
     best, off_best = said.max(axis=1), np.concatenate([one[0].max(axis=1) for one in held_off])
     no_match = _quantile(best, weight, 1.0 - PASSING)
-    whole = _captions_shown(found, grounds, drawn, fold), _phrases_shown(found, off, grounds, off_fold)
+    every = np.ones(len(off_fold), dtype=bool)
+    whole = _captions_shown(found, grounds, drawn, fold), _phrases_shown(found, off, grounds, off_fold, every)
     report = _report(said.ravel(), true.ravel(), np.repeat(weight, said.shape[1]))
     report |= {
         "passed": float(np.average(best >= no_match, weights=weight)),
@@ -218,12 +221,12 @@ def _even(caption: Flags) -> Floats:
     return np.asarray(len(caption) / (2.0 * count) if caption.any() and not caption.all() else np.ones(len(caption)))
 
 
-def _phrases_shown(found: Captioned, off: OffDomain, grounds: Backgrounds, fold: Rows) -> _Shown:
+def _phrases_shown(found: Captioned, off: OffDomain, grounds: Backgrounds, fold: Rows, learned: Flags) -> _Shown:
+    """The hits of all phrases; `learned` says which of them may stand in the background."""
     parts = []
     for topic in np.unique(off.topics):
         # A phrase is searched as a new one would be: with its own topic out of the background.
-        others = off.texts[off.topics != topic]
-        used = others[np.isin(others, grounds.phrases).all(axis=1)]
+        used = off.texts[learned & (off.topics != topic)]
         rows = off.topics == topic
         shown = _first(off.texts[rows], found.images)
         some = replace(grounds, phrases=used).features(off.texts[rows], found.images, off.known[rows])

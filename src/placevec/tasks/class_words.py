@@ -53,6 +53,8 @@ def read_names(path: str | Path) -> dict[str, str]:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}): give a file of LABEL,WORDS lines") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is no text in UTF-8: write it as UTF-8") from None
     if text.lstrip().startswith("{"):
         try:
             found = json.loads(text)

@@ -16,6 +16,8 @@ from placevec.measure.intervals import bootstrap
 from placevec.measure.leaks import refuse_leaks
 from placevec.measure.metrics import METRIC_NAMES
 from placevec.measure.relevance import unit
+from placevec.measure.retrieval.seen import seen_splits
+from placevec.provenance import inherit_saw
 from placevec.results import Score, Scores
 from placevec.table import EmbeddingTable, Filter, StoredTable, open_table, write_table
 from placevec.tasks.class_words import label_words
@@ -111,6 +113,7 @@ def classify(
     np.divide(np.bincount(said, weights=top, minlength=len(names)), counts, out=mean_scores, where=counts > 0)
     scores = None
     if known is not None and truth is not None:
+        notes += _fitted_on(rows, pair)
         scores, more = _scored(truth, known, said, list(named), rows.keys, seed)
         notes += more
     if out is not None:
@@ -207,6 +210,20 @@ def _decide(
         second, first = np.sort(chances, axis=1)[:, -2:].T
         top[part], margin[part] = first, first - second
     return said, top, margin
+
+
+def _fitted_on(rows: EmbeddingTable, pair: PairModel) -> list[str]:
+    """A note on rows whose captions the model learned from: captions name classes, so that these are not zero-shot."""
+    saw = inherit_saw(rows.meta.saw, pair.card.saw, pair.text.card.saw)
+    splits = rows.column("split").astype(str) if rows.has("split") else np.array([""] * len(rows))
+    seen = seen_splits(saw, (), sorted(set(splits.tolist())))
+    count = int(np.isin(splits, seen).sum())
+    if not count:
+        return []
+    named = [repr(split) for split in seen if split]
+    where = f"the splits {', '.join(named)}, which" if named else "captions that"
+    told = f"{count:,} of {len(rows):,} rows are of {where} the model may have been fitted on"
+    return [f"{told}: scores of these are not zero-shot, leave them out by a filter on `split`"]
 
 
 def _truth(rows: EmbeddingTable, name: str | None) -> NDArray[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +29,7 @@ from placevec.measure.retrieval import (
 )
 from placevec.measure.retrieval.ranks import TIES, checked
 from placevec.measure.retrieval.recalls import LOWER_IS_BETTER, MRR
-from placevec.measure.retrieval.seen import other_sets
+from placevec.measure.retrieval.seen import COLUMN, other_sets
 from placevec.tasks.evaluate_features import is_table
 from placevec.tasks.evaluate_retrieval_inputs import (
     Embedded,
@@ -37,6 +38,7 @@ from placevec.tasks.evaluate_retrieval_inputs import (
     embed_pair,
     from_captions,
     from_tables,
+    known_to,
     near_duplicate_report,
     same_dims,
     saw_of,
@@ -261,6 +263,8 @@ def _by_models(
     whole = where if isinstance(where, CaptionSet) else read_captions(where, images=images)
     called = "captions" if isinstance(where, CaptionSet) else str(where)
     tested, part = from_captions(whole, called, split)
+    known = dict.fromkeys(name for _, pair in pairs for name in known_to(pair, tested.known))
+    tested = replace(tested, known=tuple(known))
     for name, pair in pairs:
         refuse_seen(name, saw_of(pair), tested.known, tested.splits)
     return tested, [embed_pair(pair, name, part, pixels, progress) for name, pair in pairs], whole
@@ -278,9 +282,12 @@ def _by_tables(model: Any, split: str, baselines: Any, captions: Any) -> tuple[T
             raise UsageError(f"the baseline {called!r} is a model, and tables are ranked: give IMAGES,CAPTIONS tables")
         embedded.append(tables_at(*_tables(one), called, tested, ids))
     _once([one.name for one in embedded])
+    notes = []
     for one in embedded:
         refuse_seen(one.name, one.saw, (), tested.splits)
-    return tested, embedded
+        if tested.splits == ("",) and any(saw.column == COLUMN for saw in one.saw):
+            notes.append(f"{one.name} was fitted on captions; the tables do not say whether on those of these images")
+    return replace(tested, notes=(*tested.notes, *notes)), embedded
 
 
 def _two_tables(given: Any) -> bool:

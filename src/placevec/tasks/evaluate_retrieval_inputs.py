@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from placevec.errors import DataError, SchemaError, SpaceMismatch, UsageError
 from placevec.measure.phash import near_duplicates, spectra
 from placevec.measure.retrieval import Pairing
+from placevec.measure.retrieval.seen import COLUMN, same_set
 from placevec.provenance import Saw, inherit_saw
+from placevec.sources.captions.base import canonical_split
 from placevec.table import EmbeddingTable
 from placevec.tasks.evaluate_features import read_table
+from placevec.tasks.input_files import PIXELS, image_size
 from placevec.tasks.train_pairs import set_identity
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ Vectors = NDArray[np.float32]
 
 ALL = "all"
 IMAGES_AT_ONCE, TEXTS_AT_ONCE = 64, 1024
-PIXELS = 224  # where a model does not say what it was made for
 HASHED = 64  # side of an image of which a perceptual hash is made
 EXAMPLES = 10
 
@@ -142,10 +144,9 @@ def embed_pair(pair: PairModel, name: str, part: CaptionSet, pixels: int | None,
     Raises:
         DataError: no image can be read.
     """
-    side = pixels or _pixels(pair)
-    processor = getattr(pair.image, "processor", None)
-    # As in training: a model of transformers that crops is not given squashed images.
-    source = part.images(side, fit="crop" if getattr(processor, "do_center_crop", False) else "squash")
+    own, fit = image_size(pair)
+    side = pixels or own or PIXELS
+    source = part.images(side, fit=fit)
     images = np.full((len(part), pair.dims), np.nan, dtype=np.float32)
     skipped: list[str] = []
     for start in range(0, len(part), IMAGES_AT_ONCE):
@@ -183,6 +184,17 @@ def saw_of(pair: PairModel) -> tuple[Saw, ...]:
     return inherit_saw(pair.card.saw, pair.image.card.saw, pair.text.card.saw)
 
 
+def known_to(pair: PairModel, known: Sequence[str]) -> tuple[str, ...]:
+    """What a caption set may be called in the card of a model, besides `known`, its name and the hash of its content.
+
+    A set of which a file came or went since has another hash; that it is the one of the training its name still tells.
+    """
+    own = pair.card.recipe.get(COLUMN)
+    trained = own is not None and known and same_set(str(own), known[:1])
+    # The first entry is of the training itself, those after it are of the model that it began with.
+    return (*known, *(one.table for one in pair.card.saw[:1])) if own and trained else tuple(known)
+
+
 def from_tables(images: Any, texts: Any, name: str, split: str) -> tuple[Tested, Embedded, NDArray[Any]]:
     """What is tested, and its vectors, of a table of images and a table of captions that join on `place`.
 
@@ -211,6 +223,7 @@ def from_tables(images: Any, texts: Any, name: str, split: str) -> tuple[Tested,
     splits: tuple[str, ...] = ("",)
     if left.has("split"):
         column = left.column("split").astype(str)
+        split = split if split in column else canonical_split(split)
         splits = tuple(dict.fromkeys(column.tolist())) if split == ALL else (split,)
         rows = np.flatnonzero(np.isin(column, splits))
         if not len(rows):
@@ -330,15 +343,6 @@ def _encoded(tower: Encoder, texts: list[str], name: str, told: Progress | None)
         cut += int(getattr(tower, "truncated", 0))
         _tell(told, f"{name}: captions", start + len(piece), len(texts))
     return out, cut
-
-
-def _pixels(pair: PairModel) -> int:
-    """The side of the images that a model was made for."""
-    net = pair.image.card.config.get("net")
-    said = [pair.card.recipe.get("pixels"), net.get("pixels") if isinstance(net, Mapping) else None]
-    config = getattr(getattr(pair.image, "model", None), "config", None)
-    said.append(getattr(getattr(config, "vision_config", None), "image_size", None))  # of a model of transformers
-    return next((int(side) for side in said if isinstance(side, int) and side > 0), PIXELS)
 
 
 def _of_tables(left: EmbeddingTable, right: EmbeddingTable, name: str) -> Embedded:

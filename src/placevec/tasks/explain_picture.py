@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from placevec.errors import DataError, UsageError
 from placevec.provenance import Space
 from placevec.sources.images import MAX_PIXELS, Footprint, Stretch, footprint, read_image
+from placevec.sources.images.decode import check_bands
 from placevec.table import open_table
 
 WINDOW = re.compile(r"^(?P<href>.+)#xywh=(?P<box>-?\d+,-?\d+,\d+,\d+)$")
@@ -72,6 +73,7 @@ def _row(path: Path, id: str, bands: Sequence[int] | None, stretch: Stretch) -> 
         file = _found(asset, path)
         pixels, place = read_image(file, bands=bands, stretch=stretch), footprint(file)
         return Picture(pixels, id, str(file), place, path, table.space)
+    check_bands(bands)
     box = [int(part) for part in window["box"].split(",")]
     pixels, place = _cut(str(_found(window["href"], path)), (box[0], box[1], box[2], box[3]), bands, stretch)
     return Picture(pixels, id, window["href"], place, path, table.space)

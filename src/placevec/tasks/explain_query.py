@@ -14,6 +14,7 @@ from placevec.features.evidence import Background
 from placevec.measure.relevance import Relevance
 from placevec.sources.images import read_image
 from placevec.tasks.class_words import check_words
+from placevec.tasks.relevance import known_shares
 
 if TYPE_CHECKING:
     from placevec.encoders.base import Vectors
@@ -61,7 +62,7 @@ class Query:
     background: Background
     like: NDArray[np.uint8] | None = None  # (bands, h, w) the picture that is the query, if it is one
     relevance: Relevance | None = None  # where the pair has one, and the query is a text
-    known: float = 1.0  # share of its words that the text tower learned
+    known: float = 1.0  # share of its content words that the text tower learned, as relevance is fitted with it
     notes: tuple[str, ...] = ()  # what is to be said about it
 
 
@@ -79,7 +80,7 @@ def text_query(pair: PairModel, text: str) -> Query:
     notes = (
         ["the text is longer than the model reads: its end was cut off"] if getattr(pair.text, "truncated", 0) else []
     )
-    known = _known(pair, text)
+    known = float(known_shares(pair.text, [text])[0])
     if known < 1:
         notes.append(f"the model never saw {1 - known:.0%} of the words of {text!r}")
     if pair.relevance is None:

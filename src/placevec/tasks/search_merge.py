@@ -60,19 +60,28 @@ def merge(answers: Sequence[Hits], tables: Sequence[Table], k: int, *, by_score:
         Places(data),
         plan,
         tuple(names[which] for _, which, _ in best),
-        _relevance(answers, [str(answers[which].ids[rank]) for _, which, rank in best]),
+        _relevance(answers, [(which, rank) for _, which, rank in best]),
     )
 
 
-def _relevance(answers: Sequence[Hits], ids: Sequence[str]) -> NDArray[np.float32] | None:
-    """The relevance (n,) of the ids, of whichever table was judged; NaN for those of none, None if no table was."""
+def _relevance(answers: Sequence[Hits], shown: Sequence[tuple[int, int]]) -> NDArray[np.float32] | None:
+    """The relevance (n,) of the rows shown, each a table and a place in its answer.
+
+    Where that table was not judged it is the best of the same id in another; NaN for ids of none, None if no table was
+    judged.
+    """
     known: dict[str, float] = {}
     for hits in answers:
         if hits.relevance is not None:
-            known |= dict(zip(map(str, hits.ids), map(float, hits.relevance), strict=True))
+            for name, value in zip(map(str, hits.ids), map(float, hits.relevance), strict=True):
+                known[name] = max(value, known.get(name, value))
     if all(hits.relevance is None for hits in answers):
         return None
-    return np.array([known.get(name, np.nan) for name in ids], dtype=np.float32)
+    found = []
+    for which, rank in shown:
+        own = answers[which].relevance
+        found.append(known.get(str(answers[which].ids[rank]), np.nan) if own is None else float(own[rank]))
+    return np.array(found, dtype=np.float32)
 
 
 def _labels(tables: Sequence[Table]) -> list[str]:

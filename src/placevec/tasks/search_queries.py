@@ -22,6 +22,7 @@ from placevec.tasks.towers import find_pair, require_space
 
 if TYPE_CHECKING:
     from placevec.encoders.pair import PairModel
+    from placevec.sources.images import Fit
 
 Picture: TypeAlias = str | Path | NDArray[Any]
 """The path of an image file, or (bands, height, width) uint8."""
@@ -172,9 +173,14 @@ class Towers:
         return [Example(vector, tower.tower) for vector in vectors]
 
     def _of_pictures(self, pictures: Sequence[Picture]) -> list[Example]:
-        # One at a time: images may differ in size.
+        if not pictures:
+            return []
+        from placevec.tasks.input_files import image_size
+
+        # One at a time: images may differ in size, where the tower does not say what it works at.
         tower = self.pair.image
-        return [Example(tower.encode({"image": _pixels(one)[None]})[0], tower.tower) for one in pictures]
+        side, fit = image_size(self.pair)
+        return [Example(tower.encode({"image": _pixels(one, side, fit)[None]})[0], tower.tower) for one in pictures]
 
 
 def _vectors(table: Table, hits: Hits) -> Vector:
@@ -182,15 +188,17 @@ def _vectors(table: Table, hits: Hits) -> Vector:
     return part.vectors()
 
 
-def _pixels(picture: Picture) -> NDArray[Any]:
-    if isinstance(picture, str | Path):
-        from placevec.sources.images import read_image
+def _pixels(picture: Picture, side: int, fit: Fit) -> NDArray[Any]:
+    """The image as `embed` reads it for the same tower, so that an image and its row have one vector."""
+    from placevec.sources.images import read_image, resized
 
-        return read_image(picture)
-    array = np.asarray(picture)
+    if isinstance(picture, str | Path):
+        array: NDArray[Any] = read_image(picture, at_least=2 * side or None)
+    else:
+        array = np.asarray(picture)
     if array.ndim != 3:
         raise UsageError(f"an image of the shape {array.shape}: give the path of a file, or (bands, height, width)")
-    return array
+    return resized(array, side, fit) if side and array.dtype == np.uint8 and array.size else array
 
 
 def _texts(given: Texts) -> tuple[str, ...]:

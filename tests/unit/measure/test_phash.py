@@ -121,3 +121,28 @@ def test_a_distance_out_of_range_is_refused() -> None:
         near_duplicates(s, s, 17)
     nobody = near_duplicates(s, np.empty((0, 8, 8)))
     assert (nobody.pairs, nobody.share, len(nobody.found)) == (0, 0.0, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_copies_are_counted_and_not_held_as_pairs(turned: bool) -> None:
+    train, test = spectra(pictures(12)), spectra(pictures(4, seed=5))
+    train = train[np.random.default_rng(0).integers(0, 12, 40)]
+    test = np.concatenate([test, train[[3, 3, 8]], positions(train[5:6])[:, 0]])
+    found = near_duplicates(test, train, 8, turned=turned)
+    shown = positions(test) if turned else test[None]
+    bits = np.array([_ones(hashes(one)[0][:, None] ^ hashes(train)[0][None]) for one in shown]).min(axis=0)
+    assert found.pairs == int((bits <= 8).sum())
+    best = bits.min(axis=1)
+    assert found.distance.tolist() == np.where(best <= 8, best, -1).tolist()
+    assert [bits[row, found.nearest[row]] for row in found.found] == found.distance[found.found].tolist()
+    # Ten thousand copies would be a hundred million pairs.
+    many = near_duplicates(train[[0] * 10_000], train[[0] * 10_000])
+    assert (many.pairs, many.share, set(many.nearest.tolist())) == (10**8, 1.0, {0})
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_with_nothing_to_compare_nothing_is_found(turned: bool) -> None:
+    some, flat = spectra(pictures(2)), spectra(np.full((2, 3, 40, 40), 17, dtype=np.uint8))
+    for tested, others in ((some[:0], some), (flat, some), (some, flat), (some[:0], some[:0])):
+        found = near_duplicates(tested, others, turned=turned)
+        assert (len(found.nearest), found.pairs, len(found.found)) == (len(tested), 0, 0)

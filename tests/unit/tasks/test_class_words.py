@@ -59,3 +59,10 @@ def test_names_can_be_given(tmp_path: Path) -> None:
         read_names(objects)
     with pytest.raises(DataError, match="two labels are called 'tennis court'"):
         prompts(["tennis_court", "tenniscourt"], None, KNOWN)
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_bytes(b"\xff\xfeforest,trees\n")
+    with pytest.raises(DataError, match="no text in UTF-8"):
+        read_names(path)

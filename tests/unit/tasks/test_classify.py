@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from pair_fakes import THINGS, small_pair, toy_pair, toy_table
+from placevec.encoders.pair import PairModel
 from placevec.errors import DataError, FormatError, LeakError, SchemaError, SpaceMismatch, UsageError
+from placevec.measure.retrieval import saw_captions
 from placevec.provenance import Saw
 from placevec.table import EmbeddingTable, Filter, Places, read_table, write_table
 from placevec.tasks.classify import SCALE, TEMPLATES, classify, parse_classes, read_classes
@@ -143,3 +145,15 @@ def test_what_cannot_be_classified(tmp_path: Path) -> None:
     seen = EmbeddingTable(TABLE.data, TABLE.meta.replace(saw=(Saw("", "label"),)))
     with pytest.raises(LeakError, match="'label'"):
         classify(seen, truth="label", model=PAIR)
+
+
+def test_rows_that_the_model_learned_from_are_told() -> None:
+    split = np.array(["train", "val", "test"], dtype=object)[np.arange(len(TABLE)) % 3]
+    table = TABLE.with_column("split", split)
+    towers = toy_pair(PAIR.space)
+    pair = PairModel.of(towers.image, towers.text, saw=(saw_captions("some hash", ["train", "val"]),))
+    found = classify(table, truth="label", model=pair)
+    (note,) = [one for one in found.notes if "zero-shot" in one]
+    assert note.startswith("80 of 120 rows are of the splits 'train', 'val'")
+    tested = classify(table, truth="label", model=pair, filter=Filter(where="split == 'test'"))
+    assert not any("zero-shot" in one for one in (*tested.notes, *classify(table, THINGS, model=pair).notes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import pair_fakes
 from placevec.errors import DataError, LeakError, SchemaError, SpaceMismatch, UsageError
 from placevec.measure.retrieval import saw_captions
 from placevec.provenance import Space
+from placevec.sources.captions import read_captions
 from placevec.table import EmbeddingTable, write_table
 from placevec.tasks import evaluate_retrieval_page as page
 from placevec.tasks.evaluate_retrieval import evaluate_retrieval
 from placevec.tasks.evaluate_retrieval_published import COLUMNS, PUBLISHED, published_for
+from placevec.tasks.train_pairs import set_identity
 from retrieval_fakes import toy_captions, toy_pair
 
 QUICK = {"draws": 50}
@@ -271,3 +275,26 @@ def test_ucm_is_recognised_and_has_no_near_duplicates_between_splits(data_dir: P
     assert found.duplicates is not None
     assert found.duplicates["count"] == 0
     assert "AMFMN" in page.markdown(found)
+
+
+def test_a_set_of_which_a_file_went_since_is_still_that_of_the_training(tmp_path: Path) -> None:
+    some = toy_captions(tmp_path, splits=("train", "test"))
+    path = str(jsonl(tmp_path, some))
+    pair = toy_pair(saw=(saw_captions(set_identity(read_captions(path)), ["train"]),), recipe={"captions": path})
+    Path(some.files[0]).unlink()
+    with pytest.raises(LeakError, match="'train'"):
+        evaluate_retrieval(pair, captions=path, split="train", **QUICK)
+    found = evaluate_retrieval(pair, captions=path, **QUICK)
+    assert not any("another set" in note for note in found.notes)
+
+
+def test_tables_with_other_names_of_splits_and_without_any() -> None:
+    pair = pair_fakes.toy_pair()
+    images, texts = pair_fakes.toy_table(pair), pair_fakes.toy_captions(pair)
+    parted = images.with_column("split", np.array(["val"] * 60 + ["test"] * 60, dtype=object))
+    assert evaluate_retrieval((parted, texts), split="validation", **QUICK).about["images"] == 60
+    saw = (saw_captions("a set", ["train"]),)
+    learned = EmbeddingTable(images.data, replace(images.meta, saw=saw))
+    told = evaluate_retrieval((learned, texts), **QUICK).notes
+    assert any("do not say whether" in note for note in told)
+    assert not any("do not say whether" in note for note in evaluate_retrieval((images, texts), **QUICK).notes)

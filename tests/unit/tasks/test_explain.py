@@ -18,6 +18,7 @@ from placevec.table import EmbeddingTable, Places, write_table
 from placevec.tasks.explain import explain, small
 from placevec.tasks.explain_methods import Method, field_of
 from placevec.tasks.explain_query import NEUTRAL, neutral_images
+from placevec.tasks.relevance import known_shares
 
 BLUE = (40, 8, 16)
 
@@ -148,6 +149,8 @@ def test_a_row_of_a_table_leads_to_its_pixels(picture: Path, tmp_path: Path) -> 
     corners = np.array(part.to_geojson()["features"][0]["native"]["coordinates"][0])
     assert corners[:, 0].min() == 500_000 + 10 * (32 + part.regions[0].x)
     assert (explain(table, id="p2", **options).picture.pixels == whole.picture.pixels).all()  # beside the table
+    with pytest.raises(UsageError, match="number them from 1"):
+        explain(table, id="p1", bands=[0], **options)
     with pytest.raises(DataError, match="has no asset"):
         explain(table, id="p3", **options)
     with pytest.raises(DataError, match="neither here nor beside"):
@@ -179,6 +182,9 @@ def test_with_relevance_the_bank_is_the_background(picture: Path) -> None:
     assert 0 < found.relevance < 0.999
     assert found.notes[0].startswith("no good match: relevance")
     assert 40 <= found.regions[0].peak[0] <= 56
+    # Words that say nothing are no reason to doubt a text, nor to trust one: relevance was fitted without them.
+    odd = explain(picture, text="a picture of the 12345", model=pair(relevance=fitted.to_json()))
+    assert odd.query.known == known_shares(towers.text, ["a picture of the 12345"])[0] == 0.0
     like = explain(picture, like_image=picture, model=pair(relevance=fitted.to_json()))
     assert like.relevance is None
     assert not any("calibration" in note for note in like.notes)

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evidence_fakes import COLOURS, painted, pair
-from placevec.errors import DataError, UsageError
+from placevec.encoders.pair import PairModel
+from placevec.errors import DataError, LeakError, UsageError
 from placevec.features.evidence import HeatMap
+from placevec.measure.retrieval import saw_captions
 from placevec.sources.base import ArraySource, Batch
 from placevec.table import Places, Skipped
 from placevec.tasks.explain_methods import Method
@@ -193,3 +195,11 @@ def test_the_command_on_a_folder_of_captions(tmp_path: Path, monkeypatch: pytest
         evaluate_captions(tmp_path / "captions.json", "some", images=tmp_path, methods=["nonsense"])
     with pytest.raises(UsageError, match="split"):
         evaluate_captions(tmp_path / "captions.json", "some", images=tmp_path, split="nowhere", plan=plan)
+    learned = pair()
+    saw = (saw_captions(str(tmp_path / "captions.json"), ["test"]),)
+    with pytest.raises(LeakError, match="'test'"):
+        evaluate_captions(
+            tmp_path / "captions.json", PairModel.of(learned.image, learned.text, saw=saw), images=tmp_path, plan=plan
+        )
+    whole = evaluate_captions(tmp_path / "captions.json", learned, images=tmp_path, split="all", plan=plan)
+    assert whole.of("dense")["mosaics"] == 2

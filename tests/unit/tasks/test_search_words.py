@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from pair_fakes import captions_of, image_of, small_pair, toy_captions, toy_images, toy_pair, toy_table
+from placevec.encoders.image import ImageEncoder
 from placevec.encoders.pair import PairModel
 from placevec.errors import DataError, SpaceMismatch, UsageError
 from placevec.measure.relevance import Relevance
 from placevec.provenance import Space
+from placevec.sources.images import ImageFiles
 from placevec.table import EmbeddingTable, Filter, Places, write_table
 from placevec.tasks.index import index_table
 from placevec.tasks.relevance import fit_relevance
@@ -277,3 +279,35 @@ def test_a_damaged_calibration_is_an_error() -> None:
     broken = PairModel(PAIR.image, PAIR.text, PAIR.card, {"version": 1})
     with pytest.raises(DataError, match="train the pair again"):
         search(TABLE, text="a river", model=broken)
+
+
+def test_an_id_in_two_tables_has_the_relevance_of_the_row_that_is_shown() -> None:
+    alone = search(TABLE, text="a river", model=PAIR, k=1)
+    other = search(TABLE, text="a forest", model=PAIR, k=1)
+    # The best row, and under its id in a second table a picture of something else.
+    second = EmbeddingTable.of(
+        Places.create(alone.ids), TABLE.vectors(other.rows), PAIR.space, tower="image", weights_sha256=f"{1:064d}"
+    )
+    for tables in ([TABLE, second], [second, TABLE]):
+        hits = search(tables, text="a river", model=PAIR, k=1)
+        assert hits.ids.tolist() == alone.ids.tolist()
+        assert hits.relevance == pytest.approx(alone.relevance, abs=1e-6)
+
+
+def test_an_image_file_has_the_vector_of_its_row(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        pixels = rng.integers(0, 255, (9, 7, 3)).astype(np.uint8)
+        Image.fromarray(pixels).resize((210, 170), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.jpg")
+    made = small_pair()
+    net = replace(made.image.config.net, pixels=16)
+    image = ImageEncoder.untrained(replace(made.image.config, net=net))
+    image = ImageEncoder(image.config, image.net, replace(image.card, space=made.space))
+    towers = PairModel.of(image, made.text)
+    files = ImageFiles(tmp_path, pixels=16)
+    vectors = towers.encode(files.read(np.arange(3)).data)
+    table = EmbeddingTable.of(files.places(), vectors, towers.space, tower="image")
+    for name in ("a", "b", "c"):
+        hits = search(table, image=tmp_path / f"{name}.jpg", model=towers, k=1)
+        assert hits.ids.tolist() == [f"{name}.jpg"]
+        assert hits.scores[0] == pytest.approx(1.0, abs=1e-6)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from placevec.cli.commands.options import Format
-
-if TYPE_CHECKING:
-    from placevec.sources.images import Stretch
+from placevec.cli.commands.reads import bands_from, stretch_from
 
 
 class Kind(StrEnum):
@@ -94,8 +92,8 @@ def command(
             debias=debias,
         ),
         selection=Selection(top=top, share=share, most=max(most, top)),
-        bands=_numbers(bands),
-        stretch=_stretch(stretch),
+        bands=bands_from(bands),
+        stretch=stretch_from(stretch),
     )
     for line in found.notes:
         note(line)
@@ -103,20 +101,3 @@ def command(
     if out is not None:
         note(", ".join(str(path) for path in found.write(out)))
     emit(found.to_records(), form)
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    from placevec.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--bands {text}: give numbers of bands from 1, such as 4,3,2") from None
-
-
-def _stretch(text: str) -> Stretch:
-    from placevec.sources.images.stretch import check_stretch
-
-    return check_stretch(tuple(text.split(",")) if "," in text else text)

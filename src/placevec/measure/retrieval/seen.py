@@ -38,7 +38,7 @@ def seen_splits(saw: Sequence[Saw], known: Sequence[str], splits: Sequence[str])
     """
     found: set[str] = set()
     for one in saw:
-        if one.column != COLUMN or not _is_one(one.table, known):
+        if one.column != COLUMN or not same_set(one.table, known):
             continue
         names = one.split.get("names") if one.split else None
         # What cannot be read counts as all.
@@ -48,7 +48,7 @@ def seen_splits(saw: Sequence[Saw], known: Sequence[str], splits: Sequence[str])
 
 def other_sets(saw: Sequence[Saw], known: Sequence[str]) -> list[str]:
     """The caption sets that were seen besides this; whether they share images with it is not known."""
-    return sorted({one.table for one in saw if one.column == COLUMN and not _is_one(one.table, known)})
+    return sorted({one.table for one in saw if one.column == COLUMN and not same_set(one.table, known)})
 
 
 def refuse_seen(name: str, saw: Sequence[Saw], known: Sequence[str], splits: Sequence[str]) -> None:
@@ -62,7 +62,7 @@ def refuse_seen(name: str, saw: Sequence[Saw], known: Sequence[str], splits: Seq
         )
 
 
-def _is_one(table: str, known: Sequence[str]) -> bool:
+def same_set(table: str, known: Sequence[str]) -> bool:
     """Whether a set that was seen is the one in question, as far as can be told."""
     names = {_place(name) for name in known if name}
     return not table or not names or _place(table) in names

@@ -170,9 +170,9 @@ def _joined(entries: Iterable[Entry], left: Counter[str]) -> Iterable[_Image]:
         if not entry.name:
             left["entries without the name of a file"] += 1
             continue
-        split = canonical_split(entry.split)
+        split = canonical_split(_clean(entry.split) or "")
         own = joined.setdefault((entry.name, split), _Image(entry.name, split))
-        own.label, own.lonlat = own.label or entry.label, own.lonlat or entry.lonlat
+        own.label, own.lonlat = own.label or _clean(entry.label) or None, own.lonlat or entry.lonlat
         for caption in entry.captions:
             text = _clean(caption)
             if text:
@@ -183,7 +183,7 @@ def _joined(entries: Iterable[Entry], left: Counter[str]) -> Iterable[_Image]:
 
 
 def _clean(caption: Any) -> str | None:
-    """A caption on one line, "" where it is empty, None where it is no text."""
+    """A text on one line, "" where it is empty, None where it is no text."""
     if caption is None:
         return ""
     if not isinstance(caption, str):

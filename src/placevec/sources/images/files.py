@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -191,7 +192,7 @@ def _listed(where: str | Path | Sequence[str | Path]) -> tuple[list[Path], list[
         raise UsageError("no image is named; give a folder of images, or image files")
     whole = [os.path.normpath(path.absolute()) for path in files]  # links stay as they are
     if len(set(whole)) < len(whole):
-        twice = next(path for k, path in enumerate(whole) if path in whole[:k])
+        twice = Counter(whole).most_common(1)[0][0]
         raise UsageError(f"{twice} is named twice; name each image once")
     shared = Path(os.path.commonpath([Path(path).parent for path in whole]))
     return files, [Path(path).relative_to(shared).as_posix() for path in whole]

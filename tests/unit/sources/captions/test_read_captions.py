@@ -354,3 +354,13 @@ def test_ucm(data_dir: Path) -> None:
     again = read_captions(data_dir / "ucm")
     assert shown(again) == shown(found)
     assert found.split("test").images(64).read(np.arange(0, 210, 50)).data["image"].shape == (5, 3, 64, 64)
+
+
+def test_labels_and_splits_that_are_no_text_are_left_out(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    half = chr(0xD800)  # JSON can say half of a pair of surrogates, no file of text can
+    put(tmp_path / "captions.json", [karpathy("a.png", TREES, half, label=half)])
+    found = read_captions(tmp_path / "captions.json")
+    assert found.splits.tolist() == [""]
+    assert found.labels is None
+    assert found.images(4).places().ids.tolist() == ["a.png"]
