@@ -323,7 +323,9 @@ def _merge(target: dict[str, Any], changes: Mapping[str, Any], where: str) -> No
     for key, value in changes.items():
         if key in _OWN and where != "[smoke.vars]":
             raise RecipeError(f"{where} changes {key!r}: an overlay changes options only")
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
+        old = target.get(key)
+        # A part of another kind has other settings: none of the old ones is kept.
+        if isinstance(value, dict) and isinstance(old, dict) and value.get("kind") in (None, old.get("kind")):
             _merge(target[key], value, f"{where}.{key}")
         else:
             target[key] = value

@@ -19,8 +19,10 @@ from placevec.errors import DataError, UsageError
 from placevec.nn.vision.base import VisionNet
 from placevec.nn.vision.fisher.channel import Channel
 from placevec.nn.vision.fisher.descriptors import CELLS, DIRECTIONS, VIEWS
+from placevec.nn.vision.fisher.threads import each, one_thread
 
 GRADIENT_INPUTS = CELLS * CELLS * DIRECTIONS  # numbers of a gradient descriptor
+
 _LEARNED = 1024  # images from which mixtures and axes are learned
 _BATCH = 16  # images that are learned from in the same view, at most
 _PIXELS = 2**18  # of them together: their descriptors take 128 MiB a scale at a stride of 1, at 4 a 16th of it
@@ -123,19 +125,20 @@ class FisherNet(VisionNet):
                 images = self.normalise(part)
                 yield from torch.split(images, max(1, min(_BATCH, _PIXELS // (images.shape[2] * images.shape[3]))))
 
-        with torch.no_grad():
+        with torch.no_grad(), one_thread():
             for number, part in enumerate(self.parts):
                 part.learn(batches, len(some), seed + number)
 
     def fixed(self, normalised: Tensor) -> Tensor:
         """See `VisionNet.fixed`: short vectors (n, views, channels)."""
-        out = normalised.new_empty(len(normalised), self.shape.views, self.channels)
+        if not len(normalised):
+            return normalised.new_empty(0, self.shape.views, self.channels)
         # One image at a time, here and below: its descriptors stay in the processor's cache, and a product rounds the
         # same whatever other images there are.
-        with torch.no_grad():
-            for row, image in enumerate(torch.split(normalised, 1)):
-                out[row : row + 1] = torch.cat([part.describe(image) for part in self.parts], dim=2)
-        return out
+        return torch.cat(each(self._describe, torch.split(normalised, 1)))
+
+    def _describe(self, image: Tensor) -> Tensor:
+        return torch.cat([part.describe(image) for part in self.parts], dim=2)
 
     def read(self, fixed: Tensor) -> Tensor:
         """Short vectors (..., channels) to vectors (..., dims)."""
@@ -160,7 +163,7 @@ class FisherNet(VisionNet):
         high, wide = (max(1, side // self.shape.step) for side in images.shape[2:])
         found = []
         for image in torch.split(images, 1):
-            with torch.no_grad():
+            with torch.no_grad(), one_thread():
                 short = [part.windows(image, (high, wide), self.shape.window) for part in self.parts]
             found.append(self.read(torch.cat(short, dim=3)).permute(0, 3, 1, 2))
         return torch.cat(found)
