@@ -41,7 +41,7 @@ class TrainSummary:
         dims: their components.
         rows: rows trained on.
         validation: rows of the validation split.
-        buffered: rows left out of both: too near to validation rows, or of other splits than train and val.
+        buffered: rows left out of both, being too near to validation rows.
         scores: figures on the validation rows.
         skipped: rows that could not be read.
         notes: what else was left out, or is to be known, in words.

@@ -36,11 +36,13 @@ class Chosen:
         rows: of the caption set.
         val: (len(rows),) bool, which of them are for validation.
         splits: the names of the splits that they are; none where the set has none, so that it is all of it.
+        buffered: images of these splits that are left out, being too near to validation images.
     """
 
     rows: NDArray[np.int64]
     val: NDArray[np.bool_]
     splits: tuple[str, ...]
+    buffered: int = 0
 
 
 def train_image_text(
@@ -115,7 +117,7 @@ def train_image_text(
         dims=made.pair.dims,
         rows=int((~val).sum()),
         validation=int(val.sum()),
-        buffered=len(whole) - len(chosen.rows),
+        buffered=chosen.buffered,
         scores=dict(made.result.metrics),
         skipped=len(read.skipped),
         notes=(*whole.notes, *wordless, *read.notes(), *said),
@@ -176,7 +178,8 @@ def choose(given: CaptionSet, rule: tuple[str, int, float | None]) -> Chosen:
     else:
         split = random_split(given.ids[rows], folds, 0)
     learn, held = holdout(split)
-    return Chosen(rows[learn | held], held[learn | held], splits)
+    used = learn | held
+    return Chosen(rows[used], held[used], splits, int((~used).sum()))
 
 
 def set_identity(given: CaptionSet) -> str:

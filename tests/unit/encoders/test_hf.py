@@ -120,7 +120,7 @@ def test_nothing_is_downloaded_without_consent(monkeypatch: pytest.MonkeyPatch, 
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    with pytest.raises(CheckpointError, match="not on this machine.*allow the download, or give a local folder"):
+    with pytest.raises(CheckpointError, match="not on this machine.*fetch it with .hf download"):
         HfImageEncoder.open("placevec-tests/there-is-no-such-model")
 
 

@@ -169,6 +169,7 @@ def _folder(name: str, revision: str | None, allow_download: bool) -> tuple[Path
         )
     except Exception as error:
         # Each reason (no such model, no network, no consent) has another class, and several bases.
-        step = "check the name and the network" if allow_download else "allow the download, or give a local folder"
+        fetch = f"fetch it with `hf download {name}`, or give a local folder"
+        step = "check the name and the network" if allow_download else fetch
         raise CheckpointError(f"the model {name!r} is not on this machine ({type(error).__name__}): {step}") from error
     return Path(found), f"{name}@{Path(found).name}"

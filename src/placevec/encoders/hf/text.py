@@ -20,7 +20,7 @@ from placevec.provenance import Space
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH = 64  # texts at a time, always; see `encoders.network.in_fixed_batches`
+BATCH = 16  # texts at a time, always; see `encoders.network.in_fixed_batches`
 CHUNK = 4096  # texts that are split into tokens at a time; those of one length then fill batches
 
 # Lengths to which texts are filled up. What follows the end token of a CLIP text does not change its vector (the mask

@@ -15,6 +15,7 @@ from placevec.features.evidence.calibrate import HeatMap
 LEVEL = 0.5  # share of a peak's height down to which its region reaches
 APART = 0.08  # share of the map's shorter side that two peaks lie apart at least
 OVERLAP = 0.5  # share of the smaller of two boxes that they may have in common
+SMALLEST = 0.01  # share of the map that a region covers at least, but for the first: specks are no evidence
 FINE = 40  # positions on the shorter side on which boxes are drawn: coarser maps are interpolated
 
 
@@ -46,8 +47,8 @@ def regions(heat: HeatMap, *, most: int = 32, level: float = LEVEL, apart: float
     to `level` of the peak's height above the background, or above the map's median where that is higher: where nearly
     all of an image fits the query, a region is what stands out of it. It never takes what an earlier region holds, nor
     climbs. Positions next to a peak are no peak of their own, and a box that shares more than half of itself with an
-    earlier one, or of that one with itself, is left out (non-maximum suppression). A map of `cells` has one region a
-    cell.
+    earlier one, or of that one with itself, is left out (non-maximum suppression), and so is a speck. A map of `cells`
+    has one region a cell.
 
     Args:
         heat: the map.
@@ -64,6 +65,8 @@ def regions(heat: HeatMap, *, most: int = 32, level: float = LEVEL, apart: float
     found: list[Region] = []
     for at, held in _grown(fine.values, level, apart):
         one = _region(fine, at, held)
+        if found and one.share < SMALLEST:
+            continue
         if all(_common(one, other) <= OVERLAP for other in found):
             found.append(one)
         if len(found) == most:
