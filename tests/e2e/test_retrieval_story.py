@@ -92,7 +92,7 @@ def test_from_captions_to_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (code, len(error.strip().splitlines())) == (130, 1)
     assert "Traceback" not in error
     (made,), said = told(*TRAIN)
-    assert (made["rows"], made["validation"], made["buffered"]) == (72, 24, 24)
+    assert (made["rows"], made["validation"], made["buffered"]) == (72, 24, 0)
     assert "bare cosines" not in said
     undisturbed = [word.replace("models/m", "models/again") for word in TRAIN]
     assert told(*undisturbed)[0][0]["space"] == made["space"]
