@@ -23,7 +23,7 @@ from placevec.encoders.pair import open_pair
 from placevec.table import open_table
 
 RECIPE = Path(__file__).parents[2] / "examples" / "retrieval" / "rsicd.toml"
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+ENV = {**os.environ, "PYTHONWARNINGS": "ignore"}  # as many threads as here: the weights depend on it
 TRAIN = [
     *("train", "image-text", "--captions", "set", "--pixels", "32", "--dims", "32", "--epochs", "30", "-o", "models/m"),
     *("--batch-size", "36", "--learning-rate", "5e-3", "--accelerator", "cpu", "--quiet"),
