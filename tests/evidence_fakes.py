@@ -37,7 +37,7 @@ class Colours(Carded):
 class Plain(Colours):
     """The same without positions."""
 
-    encode_dense = None  # type: ignore[assignment]
+    encode_dense = None
 
     def __getattribute__(self, name: str) -> Any:
         if name == "encode_dense":

@@ -174,7 +174,7 @@ def test_any_size_is_squashed_and_nothing_is_cropped_away(encoder: HfImageEncode
 def test_what_is_refused(encoder: HfImageEncoder, folder: Path, tmp_path: Path) -> None:
     chip = {"image": np.zeros((1, 3, 8, 8), dtype=np.uint8)}
     with pytest.raises(UsageError, match="give value or self"):
-        encode_dense(encoder, chip, attention="nonsense")  # type: ignore[arg-type]
+        encode_dense(encoder, chip, attention="nonsense")
     with pytest.raises(DataError, match="reads uint8"):
         encode_dense(encoder, {"image": np.zeros((1, 3, 8, 8), dtype=np.float32)})
     with pytest.raises(UsageError, match="take the method crops"):

@@ -169,7 +169,7 @@ def test_the_protocol_of_augmented_captions_is_named(captions) -> None:
     assert "not the published" in page.markdown(found)
     assert not found.classes
     with pytest.raises(UsageError, match="karpathy"):
-        evaluate_retrieval(toy_pair(), captions=captions, protocol="karpathy", **QUICK)  # type: ignore[arg-type]
+        evaluate_retrieval(toy_pair(), captions=captions, protocol="karpathy", **QUICK)
 
 
 def tables(captions, folder: Path, noise: float = 0.05, name: str = "t") -> tuple[Path, Path]:
@@ -228,7 +228,7 @@ def test_words_of_a_user_are_checked(captions) -> None:
     with pytest.raises(UsageError, match="two models are called 'toy'"):
         evaluate_retrieval(toy_pair(), captions=captions, baselines=[toy_pair()], **QUICK)
     with pytest.raises(UsageError, match="'sideways'"):
-        evaluate_retrieval(toy_pair(), captions=captions, ties="sideways", **QUICK)  # type: ignore[arg-type]
+        evaluate_retrieval(toy_pair(), captions=captions, ties="sideways", **QUICK)
     with pytest.raises(UsageError, match="no folder"):
         evaluate_retrieval("models/nowhere", captions=captions, **QUICK)
 

@@ -229,7 +229,7 @@ def test_what_is_refused(picture: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no table"):
         explain(picture, text="blue", id="p0", model=towers)
     with pytest.raises(UsageError, match="no method"):
-        Method("nonsense")  # type: ignore[arg-type]
+        Method("nonsense")
     with pytest.raises(UsageError, match="shares of a tile"):
         Method(pool=2.0)
     (tmp_path / "empty.png").write_bytes(b"")

@@ -263,7 +263,7 @@ def test_absent_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="a folder"):
         read_image(tmp_path)
     with pytest.raises(UsageError, match="stretch is 'wide'; choose one of auto"):
-        read_image(tmp_path / "a.jpg", stretch="wide")  # type: ignore[arg-type]
+        read_image(tmp_path / "a.jpg", stretch="wide")
     with pytest.raises(UsageError, match="below the second"):
         read_image(tmp_path / "a.jpg", stretch=(3, 3))
 

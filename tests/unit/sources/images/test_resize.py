@@ -48,7 +48,7 @@ def test_crop_is_the_middle_and_keeps_the_shape() -> None:
 def test_one_colour_stays_one_colour(bands: int, height: int, width: int, pixels: int, fit: str) -> None:
     values = np.arange(bands, dtype=np.uint8) * 50 + 3
     image = np.broadcast_to(values[:, None, None], (bands, height, width)).copy()
-    found = resized(image, pixels, fit)  # type: ignore[arg-type]
+    found = resized(image, pixels, fit)
     assert found.dtype == np.uint8
     assert (found == values[:, None, None]).all()
     assert found.shape == (bands, pixels, pixels)
@@ -61,10 +61,10 @@ def test_an_image_of_the_size_asked_for_is_left_alone() -> None:
 
 def test_what_is_refused() -> None:
     with pytest.raises(UsageError, match="fit is 'pad'"):
-        resized(noise(3, 5, 5), 4, "pad")  # type: ignore[arg-type]
+        resized(noise(3, 5, 5), 4, "pad")
     with pytest.raises(UsageError, match="0 pixels wide"):
         resized(noise(3, 5, 5), 0)
     with pytest.raises(DataError, match="float64"):
-        resized(np.zeros((3, 5, 5)), 4)  # type: ignore[arg-type]
+        resized(np.zeros((3, 5, 5)), 4)
     with pytest.raises(DataError, match=r"\(5, 5\)"):
         resized(np.zeros((5, 5), dtype=np.uint8), 4)

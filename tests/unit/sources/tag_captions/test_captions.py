@@ -38,7 +38,7 @@ def some_facts(draw: st.DrawFn) -> list[Fact]:
         form = draw(st.sampled_from(["land", "thing", "line"]))
         many = "" if form == "land" else f"{word.removeprefix('a ')}s"
         count = 1 if form == "land" else draw(st.integers(1, 20))
-        facts.append(Fact((word,), many, form, draw(st.floats(0, 1)), count))  # type: ignore[arg-type]
+        facts.append(Fact((word,), many, form, draw(st.floats(0, 1)), count))
     return sorted(facts, key=lambda fact: -fact.share)
 
 

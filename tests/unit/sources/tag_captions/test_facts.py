@@ -91,7 +91,7 @@ def test_legends_of_public_maps_and_of_ones_own(tmp_path: Path) -> None:
         ({1: [3]}, UsageError, "give a word"),
     ):
         with pytest.raises(error, match=match):
-            legend(bad)  # type: ignore[arg-type]
+            legend(bad)
     for text in ("{", "[]"):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(FormatError):
