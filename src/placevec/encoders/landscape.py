@@ -1,0 +1,230 @@
+"""The landscape encoder: patches of land cover, elevation and the like to vectors, by a network trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from placevec.encoders.base import ModelCard, Vectors
+from placevec.encoders.network import NetworkEncoder, fixed_batches, seeded
+from placevec.errors import DataError, SchemaError
+from placevec.nn.landscape import LandscapeConfig, LandscapeNet, PlaneConfig
+from placevec.provenance import Space
+from placevec.sources.classes import ClassTable
+
+BATCH = 256  # patches at a time, always as many, see `fixed_batches`
+HOMOGENEOUS = 0.95
+"""A patch of which one class holds more than this share is flagged; it is embedded like all others."""
+
+Patches = Mapping[str, NDArray[Any]]
+
+
+class LandscapeEncoder(NetworkEncoder):
+    """Patches to vectors of length 1.
+
+    The card's recipe holds the table of classes of each layer, so that indices can be told apart for ever.
+    """
+
+    config_type = LandscapeConfig
+    net_type = LandscapeNet
+
+    @classmethod
+    def untrained(cls, config: LandscapeConfig, seed: int = 0, patches: Patches | None = None) -> LandscapeEncoder:
+        """The encoder with random weights: the baseline that shows what training adds.
+
+        Args:
+            config: its shape.
+            seed: of the weights.
+            patches: {layer: (n, p, p)} from which the scales within the network are taken.
+        """
+        net = seeded(lambda: LandscapeNet(config), seed).eval()
+        if patches is not None:
+            set_feature_statistics(net, patches)
+        space = Space.mint(config.dims, note="an untrained landscape encoder")
+        return cls(config, net, landscape_card(config, space, name="untrained landscape encoder", seed=seed))
+
+    def encode(self, data: Mapping[str, NDArray[Any]]) -> Vectors:
+        """The vectors (n, dims) of patches.
+
+        Args:
+            data: for each layer (n, p, p): uint8 indices of classes, 0 for nothing; or values, NaN for nothing.
+
+        Raises:
+            SchemaError: a layer is missing, or has another shape or type.
+            DataError: a class that the encoder does not know.
+        """
+        given = {layer.name: self.take(data, layer.name) for layer in self.config.layers}
+        patches = checked(given, self.config)
+        count = len(next(iter(patches.values())))
+        out = np.empty((count, self.dims), dtype=np.float32)
+        # Batches of equal size go as one tensor of row numbers, so that layers of different types stay beside it.
+        rows = torch.arange(count)
+
+        def answer(part: Tensor) -> Tensor:
+            found: Tensor = self.net({name: values[part].to(self.device) for name, values in patches.items()})
+            return found
+
+        done = 0
+        for vectors in fixed_batches(answer, rows, BATCH, torch.device("cpu")):
+            out[done : done + len(vectors)] = vectors
+            done += len(vectors)
+        return out
+
+    @property
+    def flag_columns(self) -> dict[str, pa.DataType]:
+        """What is said of a patch beside its vector, of the first layer of classes; nothing without one."""
+        if self._classes is None:
+            return {}
+        return {"homogeneous": pa.bool_(), "main_class": pa.string(), "main_share": pa.float32()}
+
+    def flags(self, data: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """The most frequent class of each patch, its share of all pixels, and whether that is nearly all."""
+        layer = self._classes
+        if layer is None:
+            return {}
+        patches = self.take(data, layer.name)
+        counts = _counts(patches.reshape(len(patches), -1), layer.classes)
+        known = counts[:, 1:]
+        main = known.argmax(axis=1)
+        share = known.max(axis=1, initial=0) / max(1, patches[0].size if len(patches) else 1)
+        names = np.array([*self._names(layer), ""], dtype=object)
+        named = np.where(share > 0, main, len(names) - 1)
+        return {
+            "homogeneous": pa.array(share > HOMOGENEOUS),
+            "main_class": pa.array(names[named].tolist(), pa.string()),
+            "main_share": pa.array(share.astype(np.float32)),
+        }
+
+    @property
+    def _classes(self) -> PlaneConfig | None:
+        return next((layer for layer in self.config.layers if layer.classes), None)
+
+    def _names(self, layer: PlaneConfig) -> Sequence[str]:
+        table = self.class_tables().get(layer.name)
+        return [f"class {i + 1}" for i in range(layer.classes)] if table is None else table.names
+
+    def class_tables(self) -> dict[str, ClassTable]:
+        """The tables of classes of the layers, as they were when the encoder was trained."""
+        given = dict(self.card.recipe.get("classes", {}))
+        return {name: ClassTable.from_json(value) for name, value in given.items()}
+
+    def check_layers(self, layers: Sequence[Any]) -> None:
+        """SchemaError unless layers, as `sources.patches.Layer`, are those that the encoder was made for."""
+        there = {layer.name: layer for layer in layers}
+        tables = self.class_tables()
+        for wanted in self.config.layers:
+            layer = there.get(wanted.name)
+            if layer is None:
+                raise SchemaError(
+                    f"the encoder reads the layer {wanted.name!r}; the patches have {', '.join(there) or 'none'}"
+                )
+            if bool(wanted.classes) != (layer.classes is not None):
+                kinds = ("values", "classes") if layer.classes is not None else ("classes", "values")
+                raise SchemaError(f"the layer {wanted.name!r} was {kinds[0]} in training, and is {kinds[1]} here")
+            known = tables.get(wanted.name)
+            if known is not None and layer.classes is not None and tuple(known.codes) != tuple(layer.classes.codes):
+                raise SchemaError(
+                    f"the layer {wanted.name!r} has the classes of {layer.classes.name}, the encoder was trained with "
+                    f"those of {known.name}: read it with that table"
+                )
+
+
+def landscape_card(config: LandscapeConfig, space: Space, **more: Any) -> ModelCard:
+    """The card of a landscape encoder of this shape."""
+    card = ModelCard(
+        kind="landscape",
+        space=space,
+        tower="landscape",
+        config=config.to_json(),
+        inputs=tuple(layer.name for layer in config.layers),
+        normalized=True,
+    )
+    return replace(card, **more)
+
+
+def checked(data: Patches, config: LandscapeConfig) -> dict[str, Tensor]:
+    """The layers of patches as tensors.
+
+    Raises:
+        SchemaError: another shape, number or type than the network reads.
+        DataError: a class that the table lacks.
+    """
+    count = -1
+    out = {}
+    for layer in config.layers:
+        patches = np.asarray(data[layer.name])
+        if patches.ndim != 3 or patches.shape[1:] != (config.pixels, config.pixels):
+            raise SchemaError(
+                f"the layer {layer.name!r} has patches of the shape {patches.shape[1:]}, the encoder reads "
+                f"{config.pixels} x {config.pixels} pixels"
+            )
+        if count not in (-1, len(patches)):
+            raise SchemaError(f"the layer {layer.name!r} has {len(patches)} patches, the others have {count}")
+        count = len(patches)
+        if layer.classes:
+            if patches.dtype.kind not in "iu":
+                raise SchemaError(f"the layer {layer.name!r} holds {patches.dtype}; classes are whole numbers")
+            if patches.size and int(patches.max()) > layer.classes:
+                raise DataError(
+                    f"the layer {layer.name!r} holds class {int(patches.max())}, the encoder knows {layer.classes}"
+                )
+            out[layer.name] = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.uint8))
+        else:
+            out[layer.name] = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.float32))
+    return out
+
+
+def set_feature_statistics(net: LandscapeNet, patches: Patches) -> Tensor:
+    """Take mean and spread of what the network's head reads from patches; the features (n, count) as they are.
+
+    The running averages of the residual part are taken from the same patches first.
+    """
+    tensors = checked(patches, net.config)
+    count = len(next(iter(tensors.values())))
+    parts = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+
+    def run(part: slice) -> Tensor:
+        return net.features({name: values[part] for name, values in tensors.items()})
+
+    with torch.no_grad():
+        _set_running_averages(net, [lambda part=part: run(part) for part in parts])
+        found = torch.cat([run(part) for part in parts])
+        set_scales(net, found)
+    return found
+
+
+def set_scales(net: LandscapeNet, features: Tensor) -> None:
+    """Mean and spread of features (n, count); what hardly varies is not blown up."""
+    net.mean.copy_(features.mean(dim=0))
+    spread = features.std(dim=0, correction=0)
+    net.spread.copy_(spread + 0.02)
+
+
+def _set_running_averages(net: LandscapeNet, runs: Sequence[Any]) -> None:
+    """The statistics of batch normalisations as plain averages over `runs`."""
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    if not norms:
+        return
+    kept = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+        norm.train()
+    for run in runs:
+        run()
+    for norm, momentum in zip(norms, kept, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def _counts(flat: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """How often 0 and each class stand in rows (n, pixels), (n, classes + 1)."""
+    shifted = flat.astype(np.int64) + np.arange(len(flat))[:, None] * (classes + 1)
+    return np.bincount(shifted.ravel(), minlength=len(flat) * (classes + 1)).reshape(len(flat), classes + 1)

@@ -1,0 +1,60 @@
+"""How a landscape encoder is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from placevec.errors import UsageError
+from placevec.nn import configs
+from placevec.train.config import LoopConfig
+
+Loss = Literal["infonce", "triplet"]
+Start = Literal["closed-form", "random"]
+
+
+@dataclass(frozen=True)
+class LandscapeTraining:
+    """How a landscape encoder is trained on pairs of neighbouring patches."""
+
+    dims: int = 64  # components of a vector
+    stem: int = 4  # side of the squares of pixels that the first convolution reads
+    widths: tuple[int, ...] = (32, 64)  # channels of the residual stages; none: statistics alone
+    depth: int = 1  # residual blocks of a stage
+    statistics: bool = True  # also read composition and adjacency by scale
+    hidden: int = 256  # units of the perceptron beside the linear head
+    dropout: float = 0.3  # of what the head reads
+    loss: Loss = "infonce"  # what is asked of an anchor, its neighbour and the far patches of the batch
+    temperature: float = 0.1  # of infonce
+    margin: float = 0.2  # of triplet, in squared distance between vectors of length 1
+    far_m: float | None = None  # patches nearer than this are no negatives; by default as far as neighbours lie
+    hide: float = 0.5  # share of the steps in which the centre of the anchors is hidden
+    infill: float = 0.0  # weight of guessing the classes of the hidden centre
+    start: Start = "closed-form"  # the linear head: canonical correlation of neighbours, or random
+    shrink: float = 0.1  # of the closed form: what is added to the variance of each feature
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(epochs=10, batch_size=256, learning_rate=1e-3, ema=0.99)
+    )
+
+    def __post_init__(self) -> None:
+        if self.loss not in get_args(Loss):
+            raise UsageError(f"loss = {self.loss!r}: give {' or '.join(get_args(Loss))}")
+        if self.start not in get_args(Start):
+            raise UsageError(f"start = {self.start!r}: give {' or '.join(get_args(Start))}")
+        for name in ("temperature", "margin", "shrink"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name} = {getattr(self, name)}: give a number above 0")
+        if not 0 <= self.hide <= 1 or self.infill < 0:
+            raise UsageError(f"hide = {self.hide}, infill = {self.infill}: a share from 0 to 1, and 0 or more")
+        if self.far_m is not None and self.far_m < 0:
+            raise UsageError(f"far_m = {self.far_m}: give metres")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; see `from_json`."""
+        return configs.to_json(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LandscapeTraining:
+        """Read what `to_json` wrote; UsageError for an unknown setting."""
+        return configs.from_json(cls, value)
