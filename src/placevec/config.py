@@ -273,6 +273,8 @@ def path_options(options: BaseModel, role: Literal["in", "out"]) -> dict[str, li
         if not any(isinstance(mark, PathRole) and mark.role == role for mark in marks):
             continue
         value = getattr(options, name)
+        if isinstance(value, Mapping):
+            value = list(value.values())
         values = value if isinstance(value, list | tuple) else [] if value is None else [value]
         if values:
             found[name] = [str(item) for item in values]

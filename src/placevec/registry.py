@@ -20,6 +20,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "index": {
         "exact": "placevec.index.exact:ExactIndex",
         "faiss": "placevec.index.faiss:FaissIndex",
+        "lance": "placevec.index.stores.lance:LanceIndex",
     },
     "encoder": {
         "location": "placevec.encoders.location:LocationEncoder",
@@ -28,10 +29,18 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "hf": "placevec.encoders.hf:HfImageEncoder",
         "hf-text": "placevec.encoders.hf:HfTextEncoder",
         "pair": "placevec.encoders.pair:PairModel",
+        "landscape": "placevec.encoders.landscape:LandscapeEncoder",
         "precomputed": "placevec.encoders.precomputed:PrecomputedEncoder",
+    },
+    "store": {
+        "qdrant": "placevec.index.stores.qdrant:QdrantStore",
+        "qdrants": "placevec.index.stores.qdrant:QdrantStore",
+        "postgresql": "placevec.index.stores.postgres:PostgresStore",
+        "lance": "placevec.index.stores.lance:LanceStore",
     },
     "engine": {
         "local": "placevec.engine.local:LocalEngine",
+        "ray": "placevec.engine.ray:RayEngine",
     },
 }
 

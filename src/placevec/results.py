@@ -34,7 +34,8 @@ class Plan:
         candidates: rows that were allowed to be found.
         total: rows of the table.
         unlocated: rows that a geographic condition left out because they have no geometry.
-        seconds: time that it took.
+        grown: how often an approximate index was asked again, for more, because too few of its finds were allowed.
+        seconds: time that it took; of a search for many, all of them together.
         note: what a reader must know besides: fewer hits than asked for, what stood for the query.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     unlocated: int = 0
     seconds: float = 0.0
     note: str = ""
+    grown: int = 0
 
     def to_record(self) -> dict[str, Any]:
         """A JSON object."""
@@ -57,6 +59,8 @@ class Plan:
         ]
         if self.unlocated:
             parts.append(f"{self.unlocated:,} rows without a geometry left out")
+        if self.grown:
+            parts.append(f"asked {self.grown} times again for more")
         return "; ".join([*parts, *([self.note] if self.note else [])])
 
 

@@ -1,4 +1,4 @@
-"""The benchmark of retrieval runs, whole and small: a claim that does not hold there is one of correctness."""
+"""The benchmarks of retrieval and of search run, whole and small: a claim that does not hold there is one of correctness."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ def test_a_quick_run_shows_its_tables_and_its_claims_hold(
     assert done.returncode == 0, done.stdout + done.stderr
     for title in (*titles, "Claims"):
         assert f"{title}" in done.stdout
+    assert "| NO" not in done.stdout
+
+
+def test_the_benchmark_of_search_runs_whole_and_small() -> None:
+    for package in ("faiss", "lance", "qdrant_edge"):
+        pytest.importorskip(package)
+    command = [sys.executable, str(SCRIPT.with_name("search.py")), "--smoke"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for contestant in ("placevec", "placevec hnsw", "faiss HNSW", "faiss IVF", "lance", "qdrant-edge"):
+        assert f"| {contestant} " in done.stdout
     assert "| NO" not in done.stdout
 
 

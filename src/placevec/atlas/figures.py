@@ -40,6 +40,7 @@ def map_figure(
     legend: Legend | None = None,
     boundary: Any = None,
     marks: LonLat | None = None,
+    crosses: LonLat | None = None,
     note: str = "",
     layout: Layout = "wide",
 ) -> Path:
@@ -54,6 +55,7 @@ def map_figure(
         legend: what the colours mean, see `legends`.
         boundary: a shapely geometry (or array of them) in degrees whose lines are drawn thinly.
         marks: places to ring, for example the query of a search.
+        crosses: places to cross, for example what a search was to be unlike.
         note: a line below the scale bar, for example the source and its licence.
         layout: "wide" has the legend at the right, for pages; "narrow" has it below the map, for telephones.
 
@@ -89,9 +91,12 @@ def map_figure(
     _graticule(axes, frame)
     if boundary is not None:
         _lines(axes, frame, boundary)
-    if marks is not None and len(marks):
-        x, y = frame.project(marks.lon, marks.lat)
-        axes.plot(x, y, **legend_ink.marker())
+    for places, symbol in ((crosses, legend_ink.crossed()), (marks, legend_ink.marker())):
+        if places is not None and len(places):
+            x, y = frame.project(places.lon, places.lat)
+            # A query may lie outside the region that is drawn.
+            held = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+            axes.plot(np.asarray(x)[held], np.asarray(y)[held], **symbol)
     foot = _foot(frame, note)
     if below:
         pen = Pen(figure, left, top + tall + GAP, total - left - EDGE, side + 0.3)

@@ -33,7 +33,9 @@ def height(legend: Legend) -> float:
         return 1.3 + 0.24 * len(legend.shares)
     if isinstance(legend, PcaLegend):
         return 3.4 if legend.agreement is None else 4.2
-    return 1.9 + (0.16 if legend.scale == "log" else 0) + 0.17 * (len(legend.mark) // 24)
+    words = (legend.mark, legend.cross, legend.left_out)
+    more = sum(0.26 for text in words[1:] if text) + 0.17 * sum(len(text) // 24 for text in words)
+    return 1.9 + (0.16 if legend.scale == "log" else 0) + more
 
 
 def _pca(pen: Pen, legend: PcaLegend) -> None:
@@ -191,11 +193,16 @@ def _ramp(pen: Pen, legend: RampLegend) -> None:
     if legend.scale == "log":
         pen.line("logarithmic scale", size=SMALL, color=GREY)
         pen.skip(0.06)
-    if legend.mark:
-        pen.axes.plot([0.1], [pen.y + 0.07], **marker())
-        # A distance is not parted from its unit at the end of a line.
-        pen.line(legend.mark.replace(" km ", "\u00a0km ").replace(" m ", "\u00a0m "), x=0.28)
+    if legend.left_out:
+        pen.box(0, 0.2, 0.13, ink.rgb(palettes.LEFT_OUT))
+        pen.line(legend.left_out, x=0.28)
         pen.skip(0.06)
+    for text, symbol in ((legend.mark, marker()), (legend.cross, crossed())):
+        if text:
+            pen.axes.plot([0.1], [pen.y + 0.07], **symbol)
+            # A distance is not parted from its unit at the end of a line.
+            pen.line(text.replace(" km ", "\u00a0km ").replace(" m ", "\u00a0m "), x=0.28)
+            pen.skip(0.06)
     _missing(pen, legend.missing)
 
 
@@ -218,3 +225,8 @@ def marker() -> dict[str, object]:
         "clip_on": False,
         "zorder": 9,
     }
+
+
+def crossed() -> dict[str, object]:
+    """The sign of a place to be unlike: the ring of a query with a cross in it."""
+    return {**marker(), "marker": "X", "markersize": 8.5, "markeredgewidth": 1.4}

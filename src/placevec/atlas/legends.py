@@ -62,9 +62,10 @@ class BinLegend:
 
 @dataclass(frozen=True)
 class RampLegend:
-    """Values from `low` to `high` on a ramp; `below` and `above` say that some lie beyond; `mark` names a symbol.
+    """Values from `low` to `high` on a ramp; `below` and `above` say that some lie beyond.
 
-    On a scale of "log" equal steps of colour are equal ratios.
+    `mark` and `cross` say what a ring and a cross on the map are; `left_out` what is drawn in pale grey, as no value of
+    the ramp. On a scale of "log" equal steps of colour are equal ratios.
     """
 
     title: str
@@ -77,6 +78,8 @@ class RampLegend:
     mark: str = ""
     missing: int = 0
     scale: Scale = "linear"
+    cross: str = ""
+    left_out: str = ""
 
 
 Legend = PcaLegend | ClassLegend | BinLegend | RampLegend
@@ -184,14 +187,15 @@ def ramp_colours(
     title: str,
     units: str = "",
     mark: str = "",
+    cross: str = "",
     clip: tuple[float, float] = (2.0, 98.0),
     table: Colours = palettes.VIRIDIS,
     scale: Scale = "linear",
 ) -> tuple[Colours, RampLegend]:
     """Colours of values (n,) between two percentiles of them, dark to bright: similarities, elevations, counts.
 
-    `mark` is what the symbol on the map means, for example "query". On a scale of "log" the percentiles are those of
-    the positive values, and zero and less take the colour of the low end.
+    `mark` is what the ring on the map means, for example "query", `cross` what the cross does. On a scale of
+    "log" the percentiles are those of the positive values, and zero and less take the colour of the low end.
 
     Raises:
         SchemaError: no value is finite.
@@ -218,6 +222,7 @@ def ramp_colours(
         mark=mark,
         missing=int((~good).sum()),
         scale=scale,
+        cross=cross,
     )
     if scale == "log":
         known = np.log(np.maximum(number, low), where=good, out=np.full(number.shape, np.nan))

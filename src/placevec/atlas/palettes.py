@@ -47,6 +47,7 @@ _XYZ_TO_RGB = np.array(
     [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]]
 )
 MISSING = np.array([214, 214, 214], dtype=np.uint8)  # a place without a value: grey, on no other scale
+LEFT_OUT = np.array([207, 211, 217], dtype=np.uint8)  # a place whose value is not among those shown
 
 
 def from_lab(lab: ArrayLike) -> NDArray[np.uint8]:

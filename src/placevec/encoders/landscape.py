@@ -115,8 +115,19 @@ class LandscapeEncoder(NetworkEncoder):
         given = dict(self.card.recipe.get("classes", {}))
         return {name: ClassTable.from_json(value) for name, value in given.items()}
 
-    def check_layers(self, layers: Sequence[Any]) -> None:
-        """SchemaError unless layers, as `sources.patches.Layer`, are those that the encoder was made for."""
+    def check_patches(self, patches: Any) -> None:
+        """SchemaError unless a source of patches is of the layers, classes and size that the encoder was made for.
+
+        Args:
+            patches: with `layers`, `pixels` and `ground_m`, as `sources.patches` has them.
+        """
+        ground_m = float(self.card.recipe.get("ground_m", 0.0))
+        if patches.pixels != self.config.pixels or (ground_m and abs(patches.ground_m / ground_m - 1.0) > 1e-6):
+            raise SchemaError(
+                f"the encoder reads patches of {ground_m:g} m and {self.config.pixels} pixels a side, not of "
+                f"{patches.ground_m:g} m and {patches.pixels}: give --ground {ground_m:g}m --pixels {self.config.pixels}"
+            )
+        layers = patches.layers
         there = {layer.name: layer for layer in layers}
         tables = self.class_tables()
         for wanted in self.config.layers:

@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import errno
 import json
+import platform
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
+from placevec.engine.flags import count_flags
 from placevec.engine.work import Done
 from placevec.errors import FormatError, JobError, PlacevecError
-from placevec.files import remove, write_text
+from placevec.objects import Place, Remote, local_copy, remove, write_text
 from placevec.provenance import sha256_file
 from placevec.table import EmbeddingTable, Skipped, read_skipped, read_table, skipped_counts, write_skipped
 from placevec.table.fingerprint import Fingerprint
 from placevec.table.skipped import skipped_path
 
 Form = Literal["parquet", "lance"]
+JOB = "job.json"  # says whose folder this is
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -44,8 +48,9 @@ class Record:
         unit: whether all vectors have length 1.
         largest: the largest absolute component.
         fingerprint: rows, low and high of `table.fingerprint.Fingerprint`.
-        files: sha256 of each file by its path in the folder.
+        files: sha256 of each file (of an object: size and ETag) by its path in the folder.
         fragments: the Lance fragments as JSON.
+        flagged: how many rows each boolean column of the encoder flags.
     """
 
     shard: str
@@ -58,9 +63,10 @@ class Record:
     fingerprint: tuple[int, int, int]
     files: Mapping[str, str]
     fragments: tuple[str, ...] = ()
+    flagged: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> Record | None:
+    def read(cls, path: Place) -> Record | None:
         """The record at `path`; None if there is none that can be read."""
         try:
             value = json.loads(path.read_text())
@@ -77,11 +83,25 @@ class Fragments:
         folder: the job's folder.
         key: its key.
         form: how fragments are stored.
+        flags: the boolean columns whose rows are counted.
     """
 
-    folder: Path
+    folder: Place
     key: str
     form: Form = "parquet"
+    flags: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """JobError unless this process sees the folder of this job; for workers that may be on another machine."""
+        try:
+            found = str(json.loads((self.folder / JOB).read_text())["key"])
+        except (OSError, ValueError, KeyError, TypeError):
+            found = ""
+        if found != self.key:
+            raise JobError(
+                f"{platform.node()} does not see the job in {self.folder}: on a cluster without a shared disk write to "
+                "s3://BUCKET/NAME, else to a folder of a file system that all nodes share"
+            )
 
     def write(self, shard: str, done: Done) -> Record:
         """Store the result of a shard; it counts as done from then on.
@@ -94,29 +114,32 @@ class Fragments:
             with full_disk(self.folder.parent, f"goes on at {shard}"):
                 return self._write(shard, name, done)
         except BaseException:
-            for path in self.folder.glob(f"{name}*"):
-                remove(path)
+            with suppress(PlacevecError):  # a server that is gone is told of by the first error
+                for path in self.folder.glob(f"{name}*"):
+                    remove(path)
             raise
 
     def _write(self, shard: str, name: str, done: Done) -> Record:
         table, skipped = done
-        files: list[Path] = []
-        fragments: list[str] = []
-        if len(table) and self.form == "lance":
-            from placevec.table.lance import write_fragment
+        with self._staged() as folder:
+            files: list[Path] = []
+            fragments: list[str] = []
+            if len(table) and self.form == "lance":
+                from placevec.table.lance import data_files, write_fragment
 
-            staged = self.folder / f"{name}.lance"
-            fragments = write_fragment(table, staged)
-            files += [staged / "data" / path for fragment in fragments for path in data_files(fragment)]
-        elif len(table):
-            from placevec.table.parquet import write_parquet
+                fragments = write_fragment(table, folder / f"{name}.lance")
+                data = folder / f"{name}.lance" / "data"
+                files += [data / path for fragment in fragments for path in data_files(fragment)]
+            elif len(table):
+                from placevec.table.parquet import write_parquet
 
-            files.append(self.folder / f"{name}.parquet")
-            write_parquet(table, files[-1], order="keep")
-        if skipped:
-            marker = self.folder / f"{name}.parquet"
-            write_skipped(marker, skipped)
-            files.append(skipped_path(marker))
+                files.append(folder / f"{name}.parquet")
+                write_parquet(table, files[-1], order="keep")
+            if skipped:
+                marker = folder / f"{name}.parquet"
+                write_skipped(marker, skipped)
+                files.append(folder / skipped_path(marker).name)
+            digests = {path.relative_to(folder).as_posix(): self._keep(path, folder) for path in files}
         count = Fingerprint().update(table.data)
         record = Record(
             shard=shard,
@@ -127,8 +150,9 @@ class Fragments:
             unit=table.meta.normalized,
             largest=float(np.abs(table.vectors()).max(initial=0.0)),
             fingerprint=(count.rows, count.low, count.high),
-            files={path.relative_to(self.folder).as_posix(): sha256_file(path) for path in files},
+            files=digests,
             fragments=tuple(fragments),
+            flagged=count_flags(table.data, self.flags),
         )
         write_text(self._record(shard), json.dumps(asdict(record)))
         return record
@@ -139,8 +163,7 @@ class Fragments:
         if record is None or record.key != self.key or record.shard != shard:
             return None
         for name, digest in record.files.items():
-            path = self.folder / name
-            if not path.is_file() or sha256_file(path) != digest:
+            if _digest(self.folder / name) != digest:
                 return None
         return record
 
@@ -150,23 +173,23 @@ class Fragments:
             return None
         name = next(name for name in record.files if name.endswith(".parquet") and not name.endswith("skipped.parquet"))
         try:
-            return read_table(self.folder / name)
+            with local_copy(self.folder / name) as path:
+                return read_table(path)
         except (PlacevecError, pa.ArrowException, OSError) as error:
             raise self._damaged(record, error) from error
 
-    def lance_files(self, record: Record) -> list[Path]:
+    def lance_files(self, record: Record) -> list[Place]:
         """The files of the Lance fragments of a shard."""
         return [self.folder / name for name in record.files if name.endswith(".lance")]
 
     def ids(self, record: Record) -> list[str]:
         """The ids of the embedded rows of a shard stored as Lance fragments, as its files have them."""
-        from lance.file import LanceFileReader
+        from placevec.table.lance import read_column
 
         found: list[str] = []
         for path in self.lance_files(record):
             try:
-                reader = LanceFileReader(str(path), columns=["id"])
-                found += reader.read_all().to_table()["id"].to_pylist()
+                found += read_column(path, "id")
             except (OSError, ValueError) as error:
                 raise self._damaged(record, error) from error
         return found
@@ -181,7 +204,22 @@ class Fragments:
         except (FormatError, pa.ArrowException, OSError) as error:
             raise self._damaged(record, error) from error
 
-    def _record(self, shard: str) -> Path:
+    @contextmanager
+    def _staged(self) -> Iterator[Path]:
+        """Where a worker writes: the job's folder, or a temporary one of which files are sent to object storage."""
+        if isinstance(self.folder, Remote):
+            with tempfile.TemporaryDirectory(prefix="placevec-") as folder:
+                yield Path(folder)
+        else:
+            yield self.folder
+
+    def _keep(self, path: Path, staged: Path) -> str:
+        """See that a staged file stands in the job's folder; its digest."""
+        if isinstance(self.folder, Remote):
+            return (self.folder / path.relative_to(staged).as_posix()).upload(path)
+        return sha256_file(path)
+
+    def _record(self, shard: str) -> Place:
         return self.folder / f"{shard}.json"
 
     def _damaged(self, record: Record, error: Exception) -> JobError:
@@ -189,14 +227,15 @@ class Fragments:
         return JobError(f"the fragment of {record.shard} in {self.folder} was damaged ({reason}): run the same again")
 
 
-def data_files(fragment: str) -> list[str]:
-    """The names of the files that hold a Lance fragment."""
-    files: list[dict[str, Any]] = json.loads(fragment)["files"]
-    return [str(file["path"]) for file in files]
+def _digest(place: Place) -> str | None:
+    """What tells the content of a file: its sha256; of an object, what the server says. None where there is none."""
+    if isinstance(place, Remote):
+        return place.tag()
+    return sha256_file(place) if place.is_file() else None
 
 
 @contextmanager
-def full_disk(where: Path, then: str) -> Iterator[None]:
+def full_disk(where: Place, then: str) -> Iterator[None]:
     """Turn the failure of a full disk into a JobError; `then` says what the same command does when there is room."""
     try:
         yield

@@ -8,88 +8,56 @@ same job again does what is left to do; how often it was killed before cannot be
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from placevec.engine.fragments import Form, Fragments, Record, full_disk
+from placevec.engine.fragments import JOB, Form, Fragments, Record, full_disk
+from placevec.engine.leases import Lease
 from placevec.engine.locks import Lock
+from placevec.engine.shards import Shard, check_plan, plan_parts, plan_shards
 from placevec.errors import JobError
-from placevec.files import remove, write_text
+from placevec.objects import Place, Remote, located, remove, together, write_text
 from placevec.provenance import TableMeta, digest_json
-from placevec.table import EmbeddingTable, write_skipped
+from placevec.table import EmbeddingTable
 from placevec.table.codec import NORM_TOLERANCE, symmetric
 from placevec.table.embeddings import norms
 from placevec.table.fingerprint import Fingerprint
+from placevec.table.skipped import SkippedSink
+from placevec.table.unique import UniqueIds
 
-JOB = "job.json"
+__all__ = ["Committed", "Job", "Shard", "job_folder", "plan_parts", "plan_shards"]
+
+Ids = NDArray[Any] | Callable[[Shard], Sequence[str]]
 LOCK = "lock"
 
 
-@dataclass(frozen=True, eq=False)
-class Shard:
-    """A part of a job that is done at once.
-
-    Attributes:
-        name: its name, unique in the job and safe as part of a file name.
-        rows: positions in the job's order of places.
-        key: what its places share, such as an H3 parent or a block of a raster; for people.
-    """
-
-    name: str
-    rows: range | NDArray[np.int64]
-    key: str = ""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def positions(self) -> NDArray[np.int64]:
-        """The positions as an array."""
-        return np.asarray(self.rows, dtype=np.int64)
-
-    def to_json(self) -> list[Any]:
-        """What tells this shard from another."""
-        rows = self.rows
-        if isinstance(rows, range):
-            return [self.name, rows.start, rows.stop, rows.step]
-        return [self.name, digest_json(rows.tolist())]
-
-
-def plan_shards(n_rows: int, shard_rows: int) -> list[Shard]:
-    """Contiguous shards of at most `shard_rows` of `n_rows` positions; the same for the same numbers."""
-    if shard_rows < 1:
-        raise JobError(f"a shard of {shard_rows} rows: give at least 1")
-    starts = range(0, n_rows, shard_rows)
-    width = max(5, len(str(len(starts))))
-    return [
-        Shard(f"shard-{i:0{width}d}", range(start, min(start + shard_rows, n_rows))) for i, start in enumerate(starts)
-    ]
-
-
-def job_folder(out: str | Path) -> Path:
+@overload
+def job_folder(out: Path) -> Path: ...
+@overload
+def job_folder(out: str | Remote) -> Place: ...
+def job_folder(out: str | Path | Remote) -> Place:
     """Where the job that makes the table `out` keeps what is done."""
-    path = Path(out)
+    path = located(out)
     return path.with_name(f".{path.name}.job")
 
 
 @dataclass(frozen=True)
 class Committed:
-    """What a commit has made: rows, skipped rows and how many for each reason, the table's fingerprint."""
+    """What a commit has made: rows, skipped rows and how many for each reason, flagged rows, the fingerprint."""
 
     rows: int
     skipped: int
     reasons: Mapping[str, int]
     fingerprint: str
+    flagged: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -101,13 +69,16 @@ class Job:
         inputs: all that the result depends on, as JSON: fingerprint of the places, recipe, code version, weights.
         shards: its shards; together they hold every position once.
         form: how fragments are stored: "lance" if the table will be a Lance dataset of floats, else "parquet".
+        flags: the boolean columns whose rows are counted, see `engine.flags`.
     """
 
-    folder: Path
+    folder: Place
     inputs: Mapping[str, Any]
     shards: Sequence[Shard]
     form: Form = "parquet"
+    flags: tuple[str, ...] = ()
     records: dict[str, Record] = field(default_factory=dict, init=False)
+    _lock: Lock | Lease | None = field(default=None, init=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -120,9 +91,14 @@ class Job:
         return sum(len(shard) for shard in self.shards)
 
     @property
+    def table(self) -> str:
+        """The name of the table to be made."""
+        return self.folder.name.removeprefix(".").removesuffix(".job")
+
+    @property
     def fragments(self) -> Fragments:
         """Where workers put their results."""
-        return Fragments(self.folder, self.key, self.form)
+        return Fragments(self.folder, self.key, self.form, self.flags)
 
     @contextmanager
     def open(self, *, restart: bool = False) -> Iterator[Job]:
@@ -131,15 +107,17 @@ class Job:
         Raises:
             JobError: another process holds it, or the folder belongs to another job.
         """
-        name = self.folder.name.removeprefix(".").removesuffix(".job")
-        with Lock(self.folder / LOCK, f"the job of {name}"):
+        self._lock = lock_of(self.folder, f"the job of {self.table}")
+        with self._lock:
             if restart:
                 for path in self.folder.iterdir():
                     if path.name != LOCK:
                         remove(path)
             self._claim()
             fragments = self.fragments
-            found = ((shard.name, fragments.done(shard.name)) for shard in self.shards)
+            names = [shard.name for shard in self.shards]
+            ask = together if isinstance(self.folder, Remote) else map
+            found = zip(names, ask(fragments.done, names), strict=True)
             self.records = {shard: record for shard, record in found if record is not None}
             yield self
 
@@ -156,53 +134,80 @@ class Job:
         records = self.records.values()
         return {"embedded": sum(r.rows for r in records), "skipped": sum(r.skipped for r in records)}
 
+    def flagged(self) -> dict[str, int]:
+        """Rows flagged so far by each boolean column; they are among those embedded."""
+        return {name: sum(r.flagged.get(name, 0) for r in self.records.values()) for name in self.flags}
+
     def manifest(self) -> dict[str, Any]:
         """What is done and what is not, as JSON."""
         done = {
-            name: {"rows": r.rows, "skipped": r.skipped, "reasons": dict(r.reasons), "files": dict(r.files)}
+            name: {
+                "rows": r.rows,
+                "skipped": r.skipped,
+                "reasons": dict(r.reasons),
+                "flagged": dict(r.flagged),
+                "files": dict(r.files),
+            }
             for name, r in sorted(self.records.items())
         }
-        return {"key": self.key, **self.counts(), "done": done, "todo": [shard.name for shard in self.todo()]}
+        counts = {**self.counts(), "flagged": self.flagged()}
+        return {"key": self.key, **counts, "done": done, "todo": [shard.name for shard in self.todo()]}
 
     def commit(
-        self, out: str | Path, template: EmbeddingTable, ids: NDArray[Any], dtype: str | None = None
+        self,
+        out: str | Path | Remote,
+        template: EmbeddingTable,
+        ids: Ids,
+        dtype: str | None = None,
+        n: int | None = None,
     ) -> Committed:
         """Make the table of all fragments and the file of skipped rows, then remove the job's folder.
 
         Args:
             out: the table, ``.parquet`` or ``.lance``; it appears, or is replaced, at once.
             template: a table without rows that has the columns and the provenance.
-            ids: (n,) the ids of the places in the job's order.
+            ids: (n,) the ids of the places in the job's order; or a function that gives those of a shard, so that
+                they are never all in memory.
             dtype: "int8" to store the float32 fragments by a linear codec fitted to all of them.
+            n: the number of places, where `ids` is a function.
 
         Raises:
             JobError: a shard is not done, or the rows and the skipped rows are not exactly the places.
         """
-        self._check_plan(len(ids))
-        goal = Path(out)
+        self._all_done()
+        if self._lock is not None:
+            self._lock.check()
+        if callable(ids):
+            check_plan(self.shards, self.rows if n is None else n)
+            proof = ids
+        else:
+            check_plan(self.shards, len(ids))
+            proof = _of_array(ids)
+        goal = located(out)
         records = [self.records[shard.name] for shard in self.shards]
-        skipped = [row for record in records for row in self.fragments.skipped(record)]
         total = Fingerprint()
         for record in records:
             total.merge(Fingerprint(*record.fingerprint))
         meta = self._meta(template.meta, records)
         with full_disk(goal.parent, "commits what is done"):
             if self.form == "lance":
-                found = self._commit_lance(goal, template, meta, ids, records, total)
+                found = self._commit_lance(goal, template, meta, proof, records, total)
             elif dtype == "int8":
-                found = self._commit_int8(goal, template, meta, ids, records)
+                found = self._commit_int8(goal, template, meta, proof, records)
             else:
                 empty = template.data.schema.empty_table()
-                found = _stream(goal, meta, [empty], (part.data for part in self._parts(ids, records)), total)
+                found = _stream(goal, meta, [empty], (part.data for part in self._parts(proof, records)), total)
         reasons: dict[str, int] = {}
         for record in records:
             for reason, count in record.reasons.items():
                 reasons[reason] = reasons.get(reason, 0) + count
-        with full_disk(goal.parent, "commits what is done"):
-            write_skipped(goal, skipped)
+        with full_disk(goal.parent, "commits what is done"), SkippedSink(goal) as sink:
+            for record in records:
+                sink.write(self.fragments.skipped(record))
+        flagged = self.flagged()
         remove(self.folder)
         ordered = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
-        return Committed(total.rows, len(skipped), ordered, found)
+        return Committed(total.rows, sink.count, ordered, found, flagged)
 
     def _claim(self) -> None:
         path = self.folder / JOB
@@ -224,23 +229,15 @@ class Job:
         with full_disk(self.folder.parent, "begins"):
             write_text(path, json.dumps({"key": self.key, "inputs": dict(self.inputs)}, default=str, indent=1))
 
-    def _check_plan(self, n: int) -> None:
+    def _all_done(self) -> None:
         missing = self.todo()
         if missing:
             names = ", ".join(shard.name for shard in missing[:3])
             raise JobError(f"{len(missing)} of {len(self.shards)} shards are not done ({names}): run the same again")
-        seen = np.zeros(n, dtype=np.int64)
-        for shard in self.shards:
-            at = shard.positions
-            if len(at) and (at.min() < 0 or at.max() >= n):
-                raise JobError(f"{shard.name} holds position {int(at.max())} of {n} places")
-            np.add.at(seen, at, 1)
-        if (seen != 1).any():
-            first = int(np.flatnonzero(seen != 1)[0])
-            raise JobError(f"position {first} stands in {int(seen[first])} shards: each place belongs to exactly one")
 
-    def _account(self, shard: Shard, record: Record, expected: list[str], embedded: list[str]) -> None:
+    def _account(self, shard: Shard, record: Record, given: Sequence[str], embedded: list[str]) -> None:
         """JobError unless rows and skipped rows of a shard are its places, in order."""
+        expected = list(given)
         out = {row.id for row in self.fragments.skipped(record)}
         if [name for name in expected if name not in out] == embedded and len(out) + len(embedded) == len(expected):
             return
@@ -252,19 +249,28 @@ class Job:
             f"{example}: run it again with --restart"
         )
 
-    def _parts(self, ids: NDArray[Any], records: list[Record]) -> Iterator[EmbeddingTable]:
+    def _parts(self, ids: Callable[[Shard], Sequence[str]], records: list[Record]) -> Iterator[EmbeddingTable]:
+        unique = UniqueIds()
         for shard, record in zip(self.shards, records, strict=True):
             part = self.fragments.read(record)
-            self._account(shard, record, ids[shard.positions].tolist(), [] if part is None else part.ids.tolist())
+            expected = ids(shard)
+            self._account(shard, record, expected, [] if part is None else part.ids.tolist())
+            unique.add(pa.array(expected, type=pa.string()))
             if part is not None:
                 yield part
+        unique.check(self.table)
 
     def _meta(self, meta: TableMeta, records: list[Record]) -> TableMeta:
         filled = [record for record in records if record.rows]
         return meta.replace(normalized=bool(filled) and all(record.unit for record in filled))
 
     def _commit_int8(
-        self, goal: Path, template: EmbeddingTable, meta: TableMeta, ids: NDArray[Any], records: list[Record]
+        self,
+        goal: Place,
+        template: EmbeddingTable,
+        meta: TableMeta,
+        ids: Callable[[Shard], Sequence[str]],
+        records: list[Record],
     ) -> str:
         codec = symmetric(max((record.largest for record in records), default=0.0))
 
@@ -284,40 +290,44 @@ class Job:
 
     def _commit_lance(
         self,
-        goal: Path,
+        goal: Place,
         template: EmbeddingTable,
         meta: TableMeta,
-        ids: NDArray[Any],
+        ids: Callable[[Shard], Sequence[str]],
         records: list[Record],
         total: Fingerprint,
     ) -> str:
-        from placevec.table.lance import commit_fragments
+        from placevec.table.lance import publish_fragments
 
+        unique = UniqueIds()
         for shard, record in zip(self.shards, records, strict=True):
             if self.fragments.done(shard.name) is None:
                 raise JobError(f"the fragment of {shard.name} in {self.folder} was damaged: run the same again")
-            self._account(shard, record, ids[shard.positions].tolist(), self.fragments.ids(record))
+            expected = ids(shard)
+            self._account(shard, record, expected, self.fragments.ids(record))
+            unique.add(pa.array(expected, type=pa.string()))
+        unique.check(goal.name)
         fragments = [fragment for record in records for fragment in record.fragments]
         files = [path for record in records for path in self.fragments.lance_files(record)]
-        if _committed(goal, files):
-            return str(total)
-        fresh = not goal.exists()
-        try:
-            # Links, not renames: until the commit the job's folder holds all of the job.
-            (goal / "data").mkdir(parents=True, exist_ok=True)
-            for path in files:
-                _link(path, goal / "data" / path.name)
-            commit_fragments(fragments, goal, template.data.schema, meta)
-        except BaseException:
-            if not _committed(goal, files):
-                for path in [goal] if fresh else [goal / "data" / path.name for path in files]:
-                    remove(path)
-            raise
+        publish_fragments(fragments, files, goal, template.data.schema, meta)
         return str(total)
 
 
+def lock_of(folder: Place, doing: str) -> Lock | Lease:
+    """What keeps other drivers out of a folder: the kernel's lock on a disk, a lease in object storage."""
+    return Lease(folder / LOCK, doing) if isinstance(folder, Remote) else Lock(folder / LOCK, doing)
+
+
+def _of_array(ids: NDArray[Any]) -> Callable[[Shard], list[str]]:
+    def those_of(shard: Shard) -> list[str]:
+        found: list[str] = ids[shard.positions].tolist()
+        return found
+
+    return those_of
+
+
 def _stream(
-    goal: Path, meta: TableMeta, first: list[pa.Table], rest: Iterator[pa.Table], expected: Fingerprint | None = None
+    goal: Place, meta: TableMeta, first: list[pa.Table], rest: Iterator[pa.Table], expected: Fingerprint | None = None
 ) -> str:
     """Write a table of all pieces; nothing appears at `goal` unless its fingerprint is the one expected."""
     count = Fingerprint()
@@ -340,22 +350,3 @@ def _stream(
             for piece in pieces():
                 sink.write(piece)
     return str(count)
-
-
-def _committed(goal: Path, files: list[Path]) -> bool:
-    """Whether the dataset consists of the files named: a kill may come between commit and the removal of the job."""
-    import lance
-
-    try:
-        parts = lance.dataset(str(goal)).get_fragments()
-    except (ValueError, OSError):
-        return False
-    return bool(files) and [file.path for part in parts for file in part.data_files()] == [path.name for path in files]
-
-
-def _link(path: Path, goal: Path) -> None:
-    remove(goal)
-    try:
-        os.link(path, goal)
-    except OSError:  # a file system without links
-        shutil.copyfile(path, goal)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
-import sys
 import threading
-import traceback
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import connection as channels
 from multiprocessing import get_context, parent_process, resource_tracker
@@ -18,22 +14,13 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from pickle import PicklingError, UnpicklingError
-from typing import Any
 
-from placevec import errors
 from placevec.engine.fragments import Record
 from placevec.engine.jobs import Job, Shard
+from placevec.engine.progress import reporter, stopped
 from placevec.engine.work import Progress, Spec, Work, build
-from placevec.errors import JobError, PlacevecError, UsageError
-
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_MAX_THREADS",
-)
-ATTEMPTS = 2
+from placevec.engine.worker import ATTEMPTS, described, environment, rebuilt, threads_here
+from placevec.errors import JobError, UsageError
 
 
 @dataclass(frozen=True)
@@ -60,6 +47,11 @@ class LocalEngine:
             if value < 1:
                 raise UsageError(f"{name} is {value}: give at least 1")
 
+    @property
+    def in_process(self) -> bool:
+        """Whether shards are done in this process, so that the work need not travel."""
+        return self.workers == 1
+
     def run(self, job: Job, work: Work | Spec, progress: Progress | None = None) -> None:
         """Do all shards of an open `job` that are not done.
 
@@ -72,21 +64,14 @@ class LocalEngine:
             JobError: a worker died twice at one shard, or the disk is full. What is done stays.
             KeyboardInterrupt: after Ctrl-C, when all workers have ended; its text says how much is done.
         """
-
-        def report(record: Record | None = None) -> None:
-            if record is not None:
-                job.add(record)
-            if progress is not None:
-                counts = job.counts()
-                progress(sum(counts.values()), job.rows, counts)
-
+        report = reporter(job, progress)
         report()
         shards = job.todo()
         if not shards:
             return
         try:
             if self.workers == 1:
-                with _threads_here(self.threads):
+                with threads_here(self.threads):
                     function = build(work)
                     for shard in shards:
                         report(job.fragments.write(shard.name, function(shard.positions)))
@@ -94,9 +79,7 @@ class LocalEngine:
                 for record in _Pool(job, work, min(self.workers, len(shards)), self.threads).results(shards):
                     report(record)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"stopped after {len(job.records)} of {len(job.shards)} shards; the same command goes on from there"
-            ) from None
+            raise stopped(job) from None
 
 
 @dataclass
@@ -150,7 +133,7 @@ class _Pool:
         # Ctrl-C reaches all processes of a terminal; the driver alone answers it, and stops the workers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _environment(self.threads):
+            with environment(self.threads):
                 process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -170,7 +153,7 @@ class _Pool:
         except (EOFError, OSError, UnpicklingError):
             return self._died(worker, queue)
         if kind == "failed":
-            raise _rebuilt(**value)
+            raise rebuilt(**value)
         worker.ready = True
         if kind == "ready":
             return None
@@ -230,14 +213,7 @@ def _serve(channel: Connection, payload: bytes) -> None:
     except EOFError:
         return
     except Exception as error:
-        described = {
-            "name": type(error).__name__,
-            "message": str(error),
-            "number": getattr(error, "errno", None),
-            "file": getattr(error, "filename", None),
-            "trace": traceback.format_exc(),
-        }
-        channel.send(("failed", described))
+        channel.send(("failed", described(error)))
 
 
 def _end_with_parent() -> None:
@@ -246,42 +222,3 @@ def _end_with_parent() -> None:
         channels.wait([parent.sentinel])
         # Nobody waits for the shard any more, and the next driver may be at it already.
         os._exit(1)
-
-
-def _rebuilt(name: str, message: str, number: int | None, file: Any, trace: str) -> Exception:
-    kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, PlacevecError):
-        return kind.__new__(kind, message)
-    error = OSError(number, os.strerror(number), file) if number is not None else RuntimeError(f"{name}: {message}")
-    error.add_note(f"in a worker process:\n{trace}")
-    return error
-
-
-@contextmanager
-def _environment(threads: int) -> Iterator[None]:
-    # Libraries read these once, when they are loaded; a child is born with them.
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _threads_here(threads: int) -> Iterator[None]:
-    limits = importlib.import_module("threadpoolctl").threadpool_limits  # comes with scikit-learn
-    torch = sys.modules.get("torch")  # asked to be quiet if it is here, never brought in
-    before = torch.get_num_threads() if torch else 0
-    if torch:
-        torch.set_num_threads(threads)
-    try:
-        with limits(threads):
-            yield
-    finally:
-        if torch:
-            torch.set_num_threads(before)

@@ -97,14 +97,19 @@ class Index(ABC):
         """
         wanted = check_queries(queries, self.space)
         k = check_k(k)
-        allowed = None if rows is None else check_rows(rows, self.num_rows)
-        if allowed is not None and len(allowed) == self.num_rows:
-            allowed = None
-        found = np.full((len(wanted), k), -1, dtype=np.int64)
-        scores = np.full((len(wanted), k), np.nan, dtype=np.float32)
-        reach = min(k, self.num_rows if allowed is None else len(allowed))
-        if len(wanted) and reach:
-            found[:, :reach], scores[:, :reach] = self._search(wanted, reach, allowed)
+        return self.find(wanted, k, None if rows is None else check_rows(rows, self.num_rows))
+
+    def find(self, queries: Vectors, k: int, rows: Rows | None) -> Found:
+        """As `search`, for a caller who has checked everything: `check_queries`, `check_k`, and sorted unique rows."""
+        if rows is not None and len(rows) == self.num_rows:
+            rows = None
+        reach = min(k, self.num_rows if rows is None else len(rows))
+        if reach == k and len(queries):
+            return self._search(queries, k, rows)
+        found = np.full((len(queries), k), -1, dtype=np.int64)
+        scores = np.full((len(queries), k), np.nan, dtype=np.float32)
+        if len(queries) and reach:
+            found[:, :reach], scores[:, :reach] = self._search(queries, reach, rows)
         return found, scores
 
     def check(self, table: Fingerprinted) -> None:

@@ -59,6 +59,7 @@ class ProbeRow:
         chosen: per shuffle and fold: rows and hyper-parameters.
         rival: the best compulsory baseline of the split; empty for baselines.
         against: the paired comparison with it; None for baselines.
+        versus: the same with the best row of each feature set that was asked for, by its `features`.
     """
 
     features: str
@@ -71,6 +72,7 @@ class ProbeRow:
     chosen: tuple[tuple[dict[str, Any], ...], ...]
     rival: str = ""
     against: Comparison | None = None
+    versus: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def outcome(self) -> str:
@@ -82,15 +84,18 @@ class ProbeRow:
     @property
     def verdict(self) -> str:
         """The same in words, such as "loses to coordinates · kNN by 0.031 (0.012 to 0.050)"; empty for baselines."""
-        if self.against is None:
-            return ""
-        gap, low, high, _, outcome = self.against
-        if outcome == "ties":
-            return f"ties with {self.rival} ({_signed(gap)}; {_signed(low)} to {_signed(high)})"
-        if outcome == "loses":
-            gap, low, high = -gap, -high, -low
-        word = "loses to" if outcome == "loses" else "beats"
-        return f"{word} {self.rival} by {_digits(gap)} ({_digits(low)} to {_digits(high)})"
+        return "" if self.against is None else comparison_words(self.rival, self.against)
+
+
+def comparison_words(rival: str, against: Comparison) -> str:
+    """A comparison with `rival` in words, such as "beats coordinates · kNN by 0.031 (0.012 to 0.050)"."""
+    gap, low, high, _, outcome = against
+    if outcome == "ties":
+        return f"ties with {rival} ({_signed(gap)}; {_signed(low)} to {_signed(high)})"
+    if outcome == "loses":
+        gap, low, high = -gap, -high, -low
+    word = "loses to" if outcome == "loses" else "beats"
+    return f"{word} {rival} by {_digits(gap)} ({_digits(low)} to {_digits(high)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +199,12 @@ class ProbeReport:
                     "chosen": row.chosen,
                 }
             )
+            # Only where it was asked for: other reports stay as they were.
+            if main and row.versus:
+                records[-1]["versus"] = {
+                    one: {**found._asdict(), "verdict": comparison_words(one, found)}
+                    for one, found in row.versus.items()
+                }
         return [_plain(record) for record in records]
 
     def to_json(self) -> str:

@@ -18,6 +18,7 @@ from placevec.geo.sphere import LonLat
 from placevec.measure.baselines import Estimator, FeatureSet, compulsory
 from placevec.measure.intervals import (
     DRAWS,
+    Comparison,
     Counts,
     Interval,
     classification_draws,
@@ -66,6 +67,7 @@ def probe(
     resample: Literal["places", "blocks"] = "places",
     draws: int = DRAWS,
     seed: int = 0,
+    versus: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Probe a target with vectors and with all compulsory baselines, by nested ridge and kNN.
@@ -101,6 +103,8 @@ def probe(
             together).
         draws: bootstrap resamples.
         seed: of folds, resamples and subsamples.
+        versus: feature sets that no learned row may leave out: each is compared with the best row of each of them as
+            well, whichever baseline is the best of all.
         progress: called with a label, steps done and steps in all.
 
     Raises:
@@ -168,7 +172,7 @@ def probe(
             row, drawn, guess = run.score(one, estimator, name, fits)
             guesses[name, row.features] = guess
             found.append((row, drawn))
-        rows += _judge(found, name, run.metric)
+        rows += _judge(found, name, run.metric, versus)
 
     strictest = "block" if "block" in splits else splits[0]
     best = best_row(tuple(rows), strictest, run.metric, True if learned else None)
@@ -362,20 +366,29 @@ def _info(kind: str, folds: list[Folds], system: Cells | None, range_m: float) -
     )
 
 
-def _judge(found: list[tuple[ProbeRow, dict[str, Floats]]], split: str, metric: str) -> list[ProbeRow]:
-    """The rows of one split, the learned ones with their comparison to the best baseline."""
-    rival = best_row(tuple(row for row, _ in found), split, metric, False)
-    if rival is None:
-        return [row for row, _ in found]
-    rival_draws = next(drawn for row, drawn in found if row is rival)
-    out = []
-    for row, drawn in found:
-        against = None
-        if row.learned:
-            ours, theirs = row.per_shuffle[metric], rival.per_shuffle[metric]
-            against = compare(ours, theirs, drawn[metric], rival_draws[metric], metric)
-        out.append(row if against is None else replace(row, rival=rival.features, against=against))
-    return out
+def _judge(
+    found: list[tuple[ProbeRow, dict[str, Floats]]], split: str, metric: str, versus: Sequence[str]
+) -> list[ProbeRow]:
+    """The rows of one split, the learned ones with their comparison to the best baseline and to those named."""
+    rivals = {name: best_row(tuple(r for r, _ in found if r.feature_set == name), split, metric) for name in versus}
+    best = best_row(tuple(row for row, _ in found), split, metric, False)
+    drawn_of = {row.features: drawn[metric] for row, drawn in found}
+
+    def against(row: ProbeRow, rival: ProbeRow) -> Comparison:
+        ours, theirs = row.per_shuffle[metric], rival.per_shuffle[metric]
+        return compare(ours, theirs, drawn_of[row.features], drawn_of[rival.features], metric)
+
+    return [
+        replace(
+            row,
+            rival=best.features,
+            against=against(row, best),
+            versus={one.features: against(row, one) for one in rivals.values() if one is not None},
+        )
+        if row.learned and best is not None
+        else row
+        for row, _ in found
+    ]
 
 
 def _argmax(prediction: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,6 +57,115 @@ class Source(Protocol):
 
     def read(self, rows: Rows) -> Batch:
         """The content of `rows`; every row asked for is in `rows` or `skipped` of the answer."""
+
+
+class Part(Protocol):
+    """A contiguous part of the rows of something too large to list, such as a row group of a file.
+
+    Attributes:
+        name: its name, for people.
+        start: its first row.
+        stop: the row after its last one.
+        key: what its places share, such as an H3 parent in hexadecimal.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+
+    @property
+    def start(self) -> int:
+        """See above."""
+
+    @property
+    def stop(self) -> int:
+        """See above."""
+
+    @property
+    def key(self) -> str:
+        """See above."""
+
+
+@runtime_checkable
+class Partitioned(Protocol):
+    """A Source whose places are never all in memory: a job reads them part by part, in the order of the file.
+
+    Ids are unique in the whole of it, as those of every Source. Where they rise from part to part, as those of
+    sorted cells do, that is proven without holding them.
+    """
+
+    @property
+    def num_rows(self) -> int:
+        """The number of places."""
+
+    def parts(self) -> Sequence[Part]:
+        """The parts in order; together they are all rows, each once. No shard of a job crosses their borders."""
+
+    def part(self, start: int, stop: int) -> Source:
+        """The places of rows `start` to `stop` (not included) with their content; its row 0 is row `start`."""
+
+    def template(self) -> Places:
+        """No rows, and all columns."""
+
+    def fingerprint(self) -> str:
+        """What changes whenever a place or its content does, without reading them all."""
+
+
+class StoredRows(Protocol):
+    """Places in a file of which parts are read: `Partitioned` without the content."""
+
+    @property
+    def num_rows(self) -> int:
+        """The number of places."""
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The parts in order."""
+
+    def read(self, start: int, stop: int) -> Places:
+        """The places of rows `start` to `stop` (not included)."""
+
+    def template(self) -> Places:
+        """No rows, and all columns."""
+
+    def fingerprint(self) -> str:
+        """What changes whenever a place does."""
+
+
+class PartedSource:
+    """Stored places, and what is read at them: `Partitioned`.
+
+    Args:
+        stored: the places, such as `table.stored_places.StoredPlaces`.
+        content: makes a Source of some of them; its places are those given, in their order.
+        about: what tells this content from another, for `fingerprint`: a fingerprint of rasters and settings.
+    """
+
+    def __init__(self, stored: StoredRows, content: Callable[[Places], Source], about: str = "") -> None:
+        self.stored = stored
+        self.content = content
+        self.about = about
+
+    @property
+    def num_rows(self) -> int:
+        """The number of places."""
+        return self.stored.num_rows
+
+    def parts(self) -> Sequence[Part]:
+        """The parts of the file."""
+        return self.stored.parts
+
+    def part(self, start: int, stop: int) -> Source:
+        """The places of rows `start` to `stop` with their content."""
+        return self.content(self.stored.read(start, stop))
+
+    def template(self) -> Places:
+        """No rows, and all columns."""
+        return self.stored.template()
+
+    def fingerprint(self) -> str:
+        """That of the places, and `about`."""
+        return f"{self.stored.fingerprint()} {self.about}".strip()
 
 
 class ArraySource:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from placevec.errors import DataError, UsageError
 from placevec.provenance import SourceRef
+from placevec.sources import npm
 from placevec.sources.datasets import DATASETS, DataFile, Dataset
 
 _BY_NAME = {dataset.name: dataset for dataset in DATASETS}
@@ -132,6 +133,8 @@ def _download(wanted: Dataset, file: DataFile, allowed: bool) -> Path:
     except ValueError:
         raise DataError(f"{file.url} does not hold the file that is expected (another SHA-256); {here}") from None
     except OSError as error:  # of requests' errors too
+        if file.npm and npm.fetch(file.npm, file.sha256, goal):
+            return goal
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise DataError(f"{file.url} cannot be fetched ({reason}); check the network, or {here}") from None
     return goal

@@ -7,6 +7,7 @@ chip covers as much land at 60 degrees as at the equator, and chips of several r
 from __future__ import annotations
 
 import math
+from copy import copy
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -30,6 +31,33 @@ _TOLERANCE = 0.02  # pixels of the raster by which an interpolated position may 
 _SAMPLES = 1 << 18  # samples that are taken at once
 
 
+def _q_of(sine: Any) -> Any:
+    """The q of Snyder's equation 3-12, of sines of latitudes."""
+    e = math.sqrt(_E2)
+    es = e * sine
+    return (1.0 - _E2) * (sine / (1.0 - es * es) - np.log((1.0 - es) / (1.0 + es)) / (2.0 * e))
+
+
+def authalic(lat: Floats) -> Floats:
+    """Authalic latitudes in radians of latitudes in degrees: on their sphere areas are those of WGS84.
+
+    Source: Snyder (1987), equations 3-11 and 3-12.
+    """
+    return np.asarray(np.arcsin(np.clip(_q_of(np.sin(np.radians(lat))) / float(_q_of(1.0)), -1.0, 1.0)))
+
+
+def authalic_inverse(beta: Floats) -> Floats:
+    """Latitudes in radians of authalic latitudes in radians. Source: Snyder (1987), equation 3-18."""
+    e4, e6 = _E2**2, _E2**3
+    found: Floats = (
+        beta
+        + (_E2 / 3.0 + 31.0 * e4 / 180.0 + 517.0 * e6 / 5040.0) * np.sin(2.0 * beta)
+        + (23.0 * e4 / 360.0 + 251.0 * e6 / 3780.0) * np.sin(4.0 * beta)
+        + (761.0 * e6 / 45360.0) * np.sin(6.0 * beta)
+    )
+    return found
+
+
 def laea_inverse(lon0: Floats, lat0: Floats, east: Floats, north: Floats) -> tuple[Floats, Floats]:
     """Longitude and latitude in degrees of metres east and north of centres, all arrays broadcast together.
 
@@ -37,17 +65,11 @@ def laea_inverse(lon0: Floats, lat0: Floats, east: Floats, north: Floats) -> tup
     each centre but for many centres at once. Source: J. P. Snyder, Map Projections: A Working Manual, USGS
     Professional Paper 1395 (1987), equations 3-11, 3-12, 3-18, 14-15, 24-20 and 24-28 to 24-30.
     """
-    e = math.sqrt(_E2)
-
-    def q_of(sine: Any) -> Any:
-        es = e * sine
-        return (1.0 - _E2) * (sine / (1.0 - es * es) - np.log((1.0 - es) / (1.0 + es)) / (2.0 * e))
-
     phi1 = np.radians(lat0)
-    qp = float(q_of(1.0))
+    qp = float(_q_of(1.0))
     rq = _A * math.sqrt(qp / 2.0)
     sine, cosine = np.sin(phi1), np.abs(np.cos(phi1))
-    sin_b1 = q_of(sine) / qp
+    sin_b1 = _q_of(sine) / qp
     # cos(beta) / cos(phi) tends to a limit at the poles, where the quotient itself loses its digits.
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.sqrt(np.maximum((1.0 - sin_b1) * (1.0 + sin_b1), 0.0)) / cosine
@@ -61,14 +83,7 @@ def laea_inverse(lon0: Floats, lat0: Floats, east: Floats, north: Floats) -> tup
         k = np.where(rho > 0.0, np.sin(ce) / rho, 1.0 / rq)
     beta = np.arcsin(np.clip(np.cos(ce) * sin_b1 + y * k * cos_b1, -1.0, 1.0))
     lam = np.arctan2(x * k, cos_b1 * np.cos(ce) - y * sin_b1 * k)
-    e4, e6 = _E2**2, _E2**3
-    phi = (
-        beta
-        + (_E2 / 3.0 + 31.0 * e4 / 180.0 + 517.0 * e6 / 5040.0) * np.sin(2.0 * beta)
-        + (23.0 * e4 / 360.0 + 251.0 * e6 / 3780.0) * np.sin(4.0 * beta)
-        + (761.0 * e6 / 45360.0) * np.sin(6.0 * beta)
-    )
-    return (lon0 + np.degrees(lam) + 180.0) % 360.0 - 180.0, np.degrees(phi)
+    return (lon0 + np.degrees(lam) + 180.0) % 360.0 - 180.0, np.degrees(authalic_inverse(beta))
 
 
 class ChipSource:
@@ -128,6 +143,13 @@ class ChipSource:
         self.edge = edge
         self.fill = fill
         self._given = places
+
+    def elsewhere(self, places: Places) -> ChipSource:
+        """The same at other places; what was read of the raster serves both."""
+        found = copy(self)
+        found.__dict__.pop("_with_assets", None)
+        found._given = places
+        return found
 
     @property
     def dtype(self) -> np.dtype[Any]:

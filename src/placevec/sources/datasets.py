@@ -15,11 +15,13 @@ class DataFile:
         path: where it stands below a data folder.
         sha256: its hash.
         url: whence it can be fetched as it is; "" if it was converted and has no public address of its own.
+        npm: "package@version:member" of the npm package that holds it too; "" if none does.
     """
 
     path: str
     sha256: str
     url: str = ""
+    npm: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,21 @@ DATASETS: tuple[Dataset, ...] = (
                     "jarvis-wu/my-flight-map@23759858dfc71aa1b26470812bf7c90a6636947b",
                     "ne_110m_admin_0_countries.geojson",
                 ),
+            ),
+        ),
+    ),
+    Dataset(
+        "natural-earth-land",
+        "Outlines of all land and its islands, 1:10 million (TopoJSON)",
+        "npm world-atlas @ 2.0.2: land-10m.json",
+        "public domain",
+        "Made with Natural Earth",
+        (
+            DataFile(
+                "earth/land-10m.json",
+                "9b9f584709c119d63fbadf484ce425260497697b7166be7a2fe360e8c0b171a8",
+                "https://cdn.jsdelivr.net/npm/world-atlas@2.0.2/land-10m.json",
+                "world-atlas@2.0.2:land-10m.json",
             ),
         ),
     ),

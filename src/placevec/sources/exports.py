@@ -1,6 +1,8 @@
 """Tables out, in the forms of others: CSV, GeoJSON, FlatGeobuf and GeoPackage, streamed in batches.
 
-GeoParquet and Lance, the forms of a table itself, go through the writers of `table`; a STAC item describes a table.
+A batch is of an EmbeddingTable, or Places alone, such as hits with their scores: those have no vectors to write, and
+their GeoParquet is that of `write_geoparquet`. GeoParquet and Lance with vectors, the forms of a table itself, go
+through the writers of `table`; a STAC item describes a table.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +27,19 @@ from placevec.geo.cells import H3Cells
 from placevec.provenance import TableMeta
 from placevec.registry import need
 from placevec.table.embeddings import EmbeddingTable
-from placevec.table.geometry import geometries_to_wkb, points_of_wkb, points_to_wkb
+from placevec.table.geometry import (
+    BBOX_TYPE,
+    covering,
+    geometries_to_wkb,
+    geometry_types,
+    points_of_wkb,
+    points_to_wkb,
+)
+from placevec.table.parquet import geo_footer
+from placevec.table.places import Places
 from placevec.table.stored import StoredTable
 
+P = TypeVar("P", bound=Places)
 GeometryOf = Literal["stored", "point", "cell"]
 OgrDriver = Literal["FlatGeobuf", "GPKG"]
 GEOMETRIES = ("stored", "point", "cell")
@@ -36,7 +48,7 @@ _EXTRA = {"extra": "geopandas", "purpose": "writing FlatGeobuf and GeoPackage"}
 _MOST_COMPONENTS = {"GPKG": 1900}
 
 
-def with_geometry(batch: EmbeddingTable, geometry: GeometryOf) -> EmbeddingTable:
+def with_geometry(batch: P, geometry: GeometryOf) -> P:
     """The batch with its geometries as they are, as points, or as the outlines of its H3 cells.
 
     Raises UsageError if outlines are asked for and there is no column `h3`.
@@ -53,10 +65,11 @@ def with_geometry(batch: EmbeddingTable, geometry: GeometryOf) -> EmbeddingTable
     at = batch.data.schema.get_field_index("geometry")
     data = batch.data.set_column(at, "geometry", column)
     # The covering is that of the geometry before.
-    return EmbeddingTable(data.drop_columns(["bbox"]) if "bbox" in data.schema.names else data, batch.meta)
+    data = data.drop_columns(["bbox"]) if "bbox" in data.schema.names else data
+    return cast(P, EmbeddingTable(data, batch.meta) if isinstance(batch, EmbeddingTable) else Places(data))
 
 
-def _outlines(batch: EmbeddingTable) -> pa.Array:
+def _outlines(batch: Places) -> pa.Array:
     if not batch.has("h3"):
         raise UsageError("the table has no column `h3`, so its rows are no cells: export points, or stored geometries")
     cells = batch.data["h3"].combine_chunks()
@@ -69,7 +82,7 @@ def _outlines(batch: EmbeddingTable) -> pa.Array:
     return geometries_to_wkb(outlines)
 
 
-def write_csv(batches: Iterable[EmbeddingTable], path: str | Path, *, vectors: bool = True) -> int:
+def write_csv(batches: Iterable[Places], path: str | Path, *, vectors: bool = True) -> int:
     """Write CSV (gzipped where the name ends in .gz): columns, geometry as WKT, and dim_0, dim_1 …; returns the rows.
 
     Numbers are written with as many digits as bring them back exactly. int8 is written decoded.
@@ -94,7 +107,7 @@ def write_csv(batches: Iterable[EmbeddingTable], path: str | Path, *, vectors: b
     return rows
 
 
-def write_geojson(batches: Iterable[EmbeddingTable], path: str | Path, *, vectors: bool = False) -> int:
+def write_geojson(batches: Iterable[Places], path: str | Path, *, vectors: bool = False) -> int:
     """Write a GeoJSON FeatureCollection (RFC 7946: lon, lat in WGS84); returns the rows.
 
     `vectors` adds them as the property `embedding`. Values that JSON has no word for (NaN) become null.
@@ -112,7 +125,7 @@ def write_geojson(batches: Iterable[EmbeddingTable], path: str | Path, *, vector
 
 
 def write_ogr(
-    batches: Iterable[EmbeddingTable],
+    batches: Iterable[Places],
     path: str | Path,
     driver: OgrDriver,
     *,
@@ -130,8 +143,8 @@ def write_ogr(
     if first is None:
         raise SchemaError(f"nothing was written to {Path(path).name}: an empty table still has columns")
     most = _MOST_COMPONENTS.get(driver)
-    if vectors and most is not None and first.dims > most:
-        raise UsageError(f"{path}: {first.dims} components do not fit into {driver}: leave out --vectors")
+    if vectors and most is not None and (dims := _vectors(first).shape[1]) > most:
+        raise UsageError(f"{path}: {dims} components do not fit into {driver}: leave out --vectors")
     schema = _ogr(first, vectors).schema
     rows = 0
 
@@ -197,7 +210,41 @@ def write_tables(batches: Iterable[EmbeddingTable], path: str | Path, meta: Tabl
     return rows
 
 
-def _flat(batch: EmbeddingTable, vectors: bool) -> pa.Table:
+def write_geoparquet(batches: Iterable[Places], path: str | Path) -> int:
+    """Write GeoParquet 1.1 of places without vectors, with a covering of boxes; returns the rows."""
+    import pyarrow.parquet as pq
+
+    rows, bounds, kinds = 0, np.array([np.inf, np.inf, -np.inf, -np.inf]), set[str]()
+    with whole(path) as part, ExitStack() as stack:
+        writer = None
+        for batch in batches:
+            data = batch.data.drop_columns([name for name in ("bbox", "embedding") if batch.has(name)])
+            boxes = covering(data["geometry"])
+            located = np.asarray(boxes.is_valid())
+            if located.any():
+                sides = [np.asarray(boxes.field(side))[located] for side in range(4)]
+                bounds[:2] = np.minimum(bounds[:2], [sides[0].min(), sides[1].min()])
+                bounds[2:] = np.maximum(bounds[2:], [sides[2].max(), sides[3].max()])
+                kinds |= geometry_types(data["geometry"])
+            data = data.add_column(data.schema.get_field_index("geometry") + 1, pa.field("bbox", BBOX_TYPE), boxes)
+            data = data.replace_schema_metadata(None)
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(part, data.schema, compression="zstd"))
+            writer.write_table(data)
+            rows += len(batch)
+        if writer is None:
+            raise SchemaError(f"nothing was written to {Path(path).name}: an empty table still has columns")
+        writer.add_key_value_metadata({"geo": json.dumps(geo_footer(bounds, kinds))})
+    return rows
+
+
+def _vectors(batch: Places) -> NDArray[np.float32]:
+    if not isinstance(batch, EmbeddingTable):
+        raise UsageError("these places have no vectors to write: leave out --vectors")
+    return batch.vectors()
+
+
+def _flat(batch: Places, vectors: bool) -> pa.Table:
     """One column for each thing: text for geometries and bytes, numbers for components."""
     columns: dict[str, Any] = {"id": batch.data["id"], "geometry": _wkt(batch.data["geometry"])}
     for name in batch.data.schema.names:
@@ -210,8 +257,8 @@ def _flat(batch: EmbeddingTable, vectors: bool) -> pa.Table:
         columns[name] = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
     if vectors:
         # float16 is widened exactly; what is written is what comes back.
-        stored = np.asarray(batch.vectors())
-        for i in range(batch.dims):
+        stored = _vectors(batch)
+        for i in range(stored.shape[1]):
             name = f"dim_{i}"
             if name in columns:
                 raise SchemaError(
@@ -232,11 +279,11 @@ def _wkt(column: pa.ChunkedArray) -> pa.Array:
     return pa.array(shapely.to_wkt(geometries, rounding_precision=50, trim=True), type=pa.string())
 
 
-def _features(batch: EmbeddingTable, vectors: bool) -> Iterator[dict[str, Any]]:
+def _features(batch: Places, vectors: bool) -> Iterator[dict[str, Any]]:
     names = [name for name in batch.data.schema.names if name not in ("id", "geometry", "bbox", "embedding")]
     rows = batch.data.select(names).to_pylist()
     shapes = _geojson(batch.data["geometry"])
-    stored = batch.vectors() if vectors else None
+    stored = _vectors(batch) if vectors else None
     for i, (name, shape, row) in enumerate(zip(batch.ids, shapes, rows, strict=True)):
         properties = {key: _plain(key, value) for key, value in row.items()}
         if stored is not None:
@@ -269,7 +316,7 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
-def _ogr(batch: EmbeddingTable, vectors: bool) -> pa.Table:
+def _ogr(batch: Places, vectors: bool) -> pa.Table:
     """Columns of types that OGR knows: no unsigned integers of 64 bits, no half floats."""
     columns: dict[str, Any] = {}
     for name in batch.data.schema.names:
@@ -291,8 +338,8 @@ def _ogr(batch: EmbeddingTable, vectors: bool) -> pa.Table:
             column = column.cast(pa.timestamp("ms", kind.tz), safe=False)
         columns[name] = column
     if vectors:
-        stored = batch.vectors()
-        for i in range(batch.dims):
+        stored = _vectors(batch)
+        for i in range(stored.shape[1]):
             columns[f"dim_{i}"] = pa.array(np.ascontiguousarray(stored[:, i]))
     table = pa.table(columns)
     field = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})

@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from placevec.errors import FormatError, UsageError
 from placevec.registry import need
+from placevec.sources.remote import RemoteFile, is_remote
+from placevec.sources.remote.mosaic import MosaicReader
+from placevec.sources.remote.named import PREFIX, open_named
 from placevec.sources.tiles import PixelReader
 
 _SEQUENTIAL = {"JPEG", "PNG", "GIF", "WEBP", "BMP", "JPEGXL"}
 # One request for the header instead of a listing of the folder, and a cache of what was fetched.
-_REMOTE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": "TRUE", "GDAL_HTTP_MAX_RETRY": "3"}
+_REMOTE: dict[str, Any] = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "VSI_CACHE": "TRUE", "GDAL_HTTP_MAX_RETRY": "3"}
+
+_CACHE_BYTES = 256 << 20  # of decoded blocks, all datasets together
 
 
 def gdal_path(href: str) -> str:
@@ -33,6 +38,13 @@ def gdal_path(href: str) -> str:
 class GdalReader(PixelReader):
     """A dataset of GDAL. It is opened when first read, once in each thread, and never travels between processes.
 
+    What http://, https:// and s3:// addresses hold is kept in blocks on disk, see `remote`.
+
+    Args:
+        href: a file or an address.
+        bands: numbers of the bands to read, from 1; by default all but an alpha band.
+        refresh: of an address: fetch again what is kept of it.
+
     Attributes:
         bands: numbers of the bands read.
         dtype: the smallest type that holds the values of all of them.
@@ -44,8 +56,9 @@ class GdalReader(PixelReader):
         height: rows.
     """
 
-    def __init__(self, href: str, bands: Sequence[int] | None = None) -> None:
+    def __init__(self, href: str, bands: Sequence[int] | None = None, *, refresh: bool = False) -> None:
         self.href = href
+        self.remote = RemoteFile(href, refresh=refresh) if is_remote(href) else None
         self._name = gdal_path(href)
         self.local = not self._name.startswith(("/vsicurl", "/vsis3", "/vsigs", "/vsiaz"))
         self._handles = threading.local()
@@ -91,7 +104,9 @@ class GdalReader(PixelReader):
             try:
                 values = source.read(list(self.bands), window=window)
                 valid = source.read_masks(list(self.bands), window=window) > 0 if self._masked else None
+                self._check_remote()
             except errors.RasterioError as error:
+                self._check_remote()
                 raise FormatError(
                     f"{self.href}: rows {row} to {row + height} cannot be read ({_cause(error)}); fetch the file again"
                 ) from None
@@ -104,7 +119,10 @@ class GdalReader(PixelReader):
     @contextmanager
     def _environment(self) -> Iterator[None]:
         rasterio = need("rasterio", extra="raster", purpose="reading rasters")
-        with warnings.catch_warnings(), rasterio.Env(**({} if self.local else _REMOTE)):
+        options = {} if self.local else dict(_REMOTE)
+        if "GDAL_CACHEMAX" not in os.environ:  # by default 5 % of the memory of the machine, whatever the job
+            options["GDAL_CACHEMAX"] = _CACHE_BYTES
+        with warnings.catch_warnings(), rasterio.Env(**options):
             # The absence of a geotransform is our business: the caller gives bounds, or gets a CrsError.
             warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
             yield
@@ -114,12 +132,26 @@ class GdalReader(PixelReader):
         # A handle that crossed a fork would share its place in the file with the parent's.
         opened = self._handles.__dict__.setdefault(f"{os.getpid()}", {})
         if overview not in opened:
-            options = {} if overview < 0 else {"overview_level": overview}
+            options: dict[str, Any] = {} if overview < 0 else {"overview_level": overview}
             try:
-                opened[overview] = rasterio.open(self._name, **options)
+                if self.remote is None:
+                    opened[overview] = rasterio.open(self._name, **options)
+                else:
+                    from placevec.sources.remote.opener import Opener, RemoteDataset
+
+                    self._handles.opener = self._handles.__dict__.get("opener") or Opener(self.remote)
+                    opened[overview] = RemoteDataset(self._handles.opener, **options)
             except rasterio.errors.RasterioError as error:
+                self._check_remote()
                 raise FormatError(self._why_not(error)) from None
         return opened[overview]
+
+    def _check_remote(self) -> None:
+        """Raise what kept this thread from reading a remote file: GDAL knows at most that something did."""
+        opener = self._handles.__dict__.get("opener")
+        if opener is not None and opener.failure is not None:
+            failure, opener.failure = opener.failure, None
+            raise failure
 
     def _why_not(self, error: Exception) -> str:
         if not self.local:
@@ -133,9 +165,11 @@ class GdalReader(PixelReader):
         return f"{self.href} is not a raster that GDAL can read ({_cause(error)})"
 
 
-def open_reader(href: str, bands: Sequence[int] | None = None) -> GdalReader:
-    """Open a raster; see `GdalReader`."""
-    return GdalReader(href, bands)
+def open_reader(href: str, bands: Sequence[int] | None = None, *, refresh: bool = False) -> GdalReader | MosaicReader:
+    """Open a raster, or a public one by its name such as dataset:worldcover-2021; see `GdalReader`."""
+    if href.startswith(PREFIX):
+        return open_named(href, bands, refresh=refresh)
+    return GdalReader(href, bands, refresh=refresh)
 
 
 def _bands(href: str, source: Any, wanted: Sequence[int] | None) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from placevec.errors import CrsError, DataError, FormatError, UsageError
 from placevec.geo.frames import LONLAT, read_crs
 from placevec.geo.sphere import LonLat
 from placevec.sources.georeference import Affine, georeference, is_lonlat, period, transformer
-from placevec.sources.tiles import Decode, Level, PixelReader, TileCache
+from placevec.sources.tiles import ArrayReader, Decode, Level, PixelReader, TileCache
 from placevec.table.codec import decode as decode_stored
 
 Resampling = Literal["nearest", "bilinear", "mode"]
@@ -109,7 +109,7 @@ class Raster:
             raise DataError(f"a raster has the shape (bands, rows, columns), not {values.shape}")
         raster = cls.__new__(cls)
         raster.href = href
-        reader = _ArrayReader(array, nodata)
+        reader = ArrayReader(array, nodata)
         _, height, width = array.shape
         raster._set_up(
             reader,
@@ -175,6 +175,11 @@ class Raster:
     def block_reads(self) -> int:
         """How many blocks were read so far; each costs one read of the storage."""
         return self._tiles.reads
+
+    @property
+    def local(self) -> bool:
+        """Whether reading more of it than is needed is cheap."""
+        return self._reader.local
 
     @property
     def block_rows(self) -> int:
@@ -281,6 +286,16 @@ class Raster:
         gy = min(2 ** int(math.log2(max(ry / oy, 1.0))), rows)
         return Level(index, gx, gy, -(-cols // gx), -(-rows // gy), ox * gx, oy * gy, resampling == "mode")
 
+    def window(
+        self, level: Level, row: int, col: int, height: int, width: int, band: int = 0
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Values (height, width) of a window of a level, and where they are valid (None: everywhere).
+
+        The window may reach over the rim, where nothing is valid; around the globe columns go on at the other side.
+        """
+        with self._lock:
+            return self._tiles.window(level, row, col, height, width, band)
+
     def gather(
         self,
         col: NDArray[np.float64],
@@ -363,20 +378,6 @@ def _bilinear(
     nearest = at + (fx[:, 0] >= 0.5) + width * (fy[:, 0] >= 0.5)
     kept = valid[nearest] & (weight > 0)
     return np.where(kept, total / np.where(weight > 0, weight, 1), 0), kept
-
-
-class _ArrayReader(PixelReader):
-    def __init__(self, values: NDArray[Any], nodata: float | None) -> None:
-        self._values, self._nodata = values, nodata
-
-    def shape(self, overview: int) -> tuple[int, int]:
-        return int(self._values.shape[1]), int(self._values.shape[2])
-
-    def read(
-        self, overview: int, row: int, col: int, height: int, width: int
-    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        part = self._values[:, row : row + height, col : col + width]
-        return part, None if self._nodata is None else part != self._nodata
 
 
 def decode_alphaearth(values: NDArray[np.int8]) -> NDArray[np.float32]:

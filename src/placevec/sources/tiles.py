@@ -8,7 +8,7 @@ lie in one tile.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,24 @@ class PixelReader:
         raise NotImplementedError
 
 
+class ArrayReader(PixelReader):
+    """An array (bands, rows, columns) as a raster is read."""
+
+    def __init__(self, values: NDArray[Any], nodata: float | None) -> None:
+        self._values, self._nodata = values, nodata
+
+    def shape(self, overview: int) -> tuple[int, int]:
+        """(rows, columns)."""
+        return int(self._values.shape[1]), int(self._values.shape[2])
+
+    def read(
+        self, overview: int, row: int, col: int, height: int, width: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Values (bands, height, width) of a window, and their validity."""
+        part = self._values[:, row : row + height, col : col + width]
+        return part, None if self._nodata is None else part != self._nodata
+
+
 class TileCache:
     """Tiles by level and position, the least recently used dropped beyond `limit` bytes."""
 
@@ -125,6 +143,45 @@ class TileCache:
         while self._held > self._limit and len(self._tiles) > 1:
             self._held -= self._tiles.popitem(last=False)[1].nbytes
         return tile
+
+    def window(
+        self, level: Level, row: int, col: int, height: int, width: int, band: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """Values (height, width) of one band in a window of a level, which may reach over its rim, and validity.
+
+        What lies beyond the rim is not valid; on a raster that goes around the globe columns go on at the other side.
+        A level that is one tile is taken from it; else the window is read as it is, and nothing is kept of it.
+        """
+        values: NDArray[Any] | None = None
+        valid: NDArray[np.bool_] | None = None
+        y0, y1 = max(row, 0), min(row + height, level.height)
+        for x0, x1, at in _columns(col, width, level.width, self._wraps):
+            if y0 >= y1:
+                break
+            part, ok = self._part(level, y0, y1, x0, x1, band)
+            if values is None:
+                if part.shape == (height, width):
+                    return part, ok
+                values = np.zeros((height, width), dtype=part.dtype)
+                valid = np.zeros((height, width), dtype=bool)
+            assert valid is not None
+            target = slice(y0 - row, y1 - row), slice(at, at + x1 - x0)
+            values[target] = part
+            valid[target] = True if ok is None else ok
+        if values is None:
+            return np.zeros((height, width), dtype=np.uint8), np.zeros((height, width), dtype=bool)
+        return values, valid
+
+    def _part(
+        self, level: Level, y0: int, y1: int, x0: int, x1: int, band: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        if self.tile_shape(level) != (level.height, level.width):
+            values, valid = self._reduced(level, y0, y1, x0, x1)
+            return values[band], None if valid is None else valid[band]
+        tile = self.get(level, 0, 0)
+        shape = (-1, tile.width, tile.values.shape[1])
+        cut = slice(y0, y1), slice(x0, x1), band
+        return tile.values.reshape(shape)[cut], None if tile.valid is None else tile.valid.reshape(shape)[cut]
 
     def clear(self) -> None:
         """Forget all tiles."""
@@ -191,6 +248,21 @@ class TileCache:
         if level.mode:
             return _majority(values, valid, level.gy, level.gx)
         return _average(values, valid, level.gy, level.gx)
+
+
+def _columns(col: int, width: int, whole: int, wraps: bool) -> Iterator[tuple[int, int, int]]:
+    """The runs of columns (first, end, position in the window) of a level of `whole` columns in a window."""
+    if not wraps:
+        first, end = max(col, 0), min(col + width, whole)
+        if first < end:
+            yield first, end, first - col
+        return
+    at = 0
+    while at < width:
+        first = (col + at) % whole
+        end = min(whole, first + width - at)
+        yield first, end, at
+        at += end - first
 
 
 def _interleave(values: NDArray[Any]) -> NDArray[Any]:

@@ -73,9 +73,14 @@ class Filter:
             found.append(self.bbox)
         if self.near is not None:
             found.append(circle_box(*self.near))
-        if self.within is not None:
-            found.append(unwrap_polygon(self.within).bounds)
+        if self.area is not None:
+            found.append(self.area.bounds)
         return found
+
+    @cached_property
+    def area(self) -> BaseGeometry | None:
+        """`within` as a valid polygon in [-180, 180], see `unwrap_polygon`."""
+        return None if self.within is None else unwrap_polygon(self.within)
 
     def mask(self, places: Places) -> NDArray[np.bool_]:
         """Which rows of `places` pass, as booleans (n,). UsageError if a column does not exist."""
@@ -83,7 +88,7 @@ class Filter:
         if self.ids is not None:
             keep &= np.asarray(pc.is_in(places.data["id"], value_set=pa.array(list(self.ids), pa.string())))
         if self.expression is not None:
-            keep &= self._attributes(places)
+            keep &= self.attributes(places)
         if self.geographic:
             keep &= places.located
             for box in self.boxes:
@@ -115,8 +120,14 @@ class Filter:
             keep |= np.isin(cells, wanted[resolutions == resolution])
         return keep
 
-    def _attributes(self, places: Places) -> NDArray[np.bool_]:
-        assert self.expression is not None
+    def attributes(self, places: Places) -> NDArray[np.bool_]:
+        """Which rows of `places` pass the attribute filter alone, as booleans (n,); all where there is none.
+
+        Raises:
+            UsageError: a column does not exist, or does not compare with what the filter says.
+        """
+        if self.expression is None:
+            return np.ones(len(places), dtype=bool)
         expression, names = self.expression
         for name in names:
             if name not in places.data.schema.names:

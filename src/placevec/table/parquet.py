@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from placevec.errors import FormatError, PlacevecError, SchemaError
-from placevec.files import whole
 from placevec.geo.boxes import Box, split_box
 from placevec.geo.hilbert import hilbert_order
+from placevec.objects import Remote, RemoteFile, located, whole
 from placevec.provenance import TableMeta
 from placevec.table.embeddings import BATCH_ROWS, EmbeddingTable, validate_schema
 from placevec.table.filter import Filter
@@ -25,6 +25,7 @@ from placevec.table.fingerprint import Fingerprint
 from placevec.table.geometry import BBOX_TYPE, centres, covering, geometry_types
 from placevec.table.places import Places
 from placevec.table.stored import StoredTable
+from placevec.table.unique import UniqueIds
 
 # Vectors of about this size make a row group: small, so that a bounding box reads its share of a file.
 GROUP_BYTES = 4 << 20
@@ -40,8 +41,8 @@ class ParquetSink:
         fingerprint: of the rows written so far; it counts nothing with ``count=False``, which saves its time.
     """
 
-    def __init__(self, path: str | Path, meta: TableMeta, *, count: bool = True) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path | Remote, meta: TableMeta, *, count: bool = True) -> None:
+        self.path = located(path)
         self.meta = meta
         self.fingerprint = Fingerprint()
         self._count = count
@@ -51,7 +52,7 @@ class ParquetSink:
         self._schema: pa.Schema | None = None
         self._bounds = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self._kinds: set[str] = set()
-        self._ids: list[NDArray[np.uint64]] = []
+        self._ids = UniqueIds()
         self._held: list[pa.Table] = []
         self._held_rows = 0
         self._group_rows = 0
@@ -75,7 +76,7 @@ class ParquetSink:
             return
         if self._count:
             self.fingerprint.update(data)
-        self._ids.append(_hashes_of_ids(data["id"]))
+        self._ids.add(data["id"])
         self._held.append(data)
         self._held_rows += data.num_rows
         while self._held_rows >= self._group_rows:
@@ -154,10 +155,11 @@ class ParquetSink:
             )
         if self._held_rows:
             self._flush(self._held_rows)
-        hashes = np.concatenate(self._ids) if self._ids else np.empty(0, dtype=np.uint64)
-        if len(np.unique(hashes)) != len(hashes):
+        try:
+            self._ids.check(self.path.name)
+        except SchemaError:
             self._writer.close()
-            raise SchemaError(f"ids repeat among the rows of {self.path.name}: ids are unique")
+            raise
         self._writer.add_key_value_metadata(self._footers())
         self._writer.close()
 
@@ -168,7 +170,7 @@ class ParquetSink:
         }
 
 
-def write_parquet(table: EmbeddingTable, path: str | Path, *, order: str = "hilbert") -> None:
+def write_parquet(table: EmbeddingTable, path: str | Path | Remote, *, order: str = "hilbert") -> None:
     """Write a table as GeoParquet 1.1, rows in Hilbert order ("keep" leaves them as they are)."""
     data = table.data
     if order == "hilbert":
@@ -185,7 +187,10 @@ def write_parquet(table: EmbeddingTable, path: str | Path, *, order: str = "hilb
 class ParquetTable(StoredTable):
     """An EmbeddingTable in a GeoParquet file, read in part."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path | Remote) -> None:
+        place = located(path)
+        path = path if isinstance(place, Path) else place
+        self._place = place
         self._file, footer = open_parquet(path)
         try:
             emb = json.loads(footer[b"emb"]) if b"emb" in footer else {}
@@ -209,20 +214,19 @@ class ParquetTable(StoredTable):
     @property
     def state(self) -> str:
         """Size and time of the last change of the file."""
-        stat = Path(self.path).stat()
+        if isinstance(self._place, Remote):
+            return self._place.tag() or "gone"
+        stat = self._place.stat()
         return f"{stat.st_size}-{stat.st_mtime_ns}"
 
     def read(self, filter: Filter | None = None, columns: Sequence[str] | None = None) -> EmbeddingTable:
         """See `StoredTable.read`; row groups are decoded side by side."""
-        import pyarrow.dataset as ds
-
         wanted = [name for name in self.schema.names if columns is None or name in {*columns, "embedding"}]
         groups = self._groups(filter)
         if not groups:
             return super().read(filter, columns)
-        (fragment,) = ds.dataset(str(self.path), format="parquet").get_fragments()
         names = list(dict.fromkeys((*wanted, *self._needed(filter))))
-        part = fragment.subset(row_group_ids=groups)
+        part = self._fragment().subset(row_group_ids=groups)
         data = part.to_table(schema=self.schema, columns=names, batch_size=1 << 20)
         if filter is not None:
             data = data.filter(pa.array(filter.mask(Places(data))))
@@ -276,12 +280,17 @@ class ParquetTable(StoredTable):
         if filter.expression is not None and groups:
             expression, names = filter.expression
             if all(name in self.schema.names for name in names):
-                import pyarrow.dataset as ds
-
-                (fragment,) = ds.dataset(str(self.path), format="parquet").get_fragments()
-                able = {part.id for part in fragment.subset(filter=expression, schema=self.schema).row_groups}
+                able = {part.id for part in self._fragment().subset(filter=expression, schema=self.schema).row_groups}
                 groups = [group for group in groups if group in able]
         return groups
+
+    def _fragment(self) -> Any:
+        import pyarrow.dataset as ds
+
+        if isinstance(self._place, Remote):
+            return ds.ParquetFileFormat().make_fragment(pa.PythonFile(RemoteFile(self._place), mode="r"))
+        (fragment,) = ds.dataset(str(self._place), format="parquet").get_fragments()
+        return fragment
 
     @cached_property
     def _corners(self) -> list[int]:
@@ -334,29 +343,45 @@ class ParquetTable(StoredTable):
         return found.take(pa.array(inverse.reshape(-1))).combine_chunks()
 
 
-def open_parquet(path: str | Path) -> tuple[pq.ParquetFile, Mapping[bytes, bytes]]:
+def open_parquet(path: str | Path | Remote) -> tuple[pq.ParquetFile, Mapping[bytes, bytes]]:
     """A Parquet file and its key-value footer; FormatError if it is none, is empty or was cut short."""
-    where = Path(path)
-    if not where.exists():
-        raise FormatError(f"{path}: no such file")
-    if where.is_dir():
-        raise FormatError(f"{path}: this is a folder, a Parquet file is expected")
-    size = where.stat().st_size
-    if size == 0:
-        raise FormatError(f"{path}: the file is empty")
-    with where.open("rb") as handle:
-        head = handle.read(4)
-        handle.seek(max(0, size - 4))
-        tail = handle.read(4)
+    where = located(path)
+    size, head, tail = _ends(where)
     if head != b"PAR1":
         raise FormatError(f"{path}: this is no Parquet file (it begins with {head!r})")
     if tail != b"PAR1":
         raise FormatError(f"{path}: the Parquet file is cut short ({size} bytes, no footer): copy or make it again")
     try:
-        file = pq.ParquetFile(where, pre_buffer=False)
+        # Over a network, the columns of a row group are asked for together.
+        remote = isinstance(where, Remote)
+        file = pq.ParquetFile(RemoteFile(where) if isinstance(where, Remote) else where, pre_buffer=remote)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from error
     return file, file.metadata.metadata or {}
+
+
+def _ends(where: Path | Remote) -> tuple[int, bytes, bytes]:
+    """The size, the first and the last four bytes of a file; FormatError where there is none, or nothing in it."""
+    if isinstance(where, Remote):
+        try:
+            size = where.size
+        except FileNotFoundError:
+            raise FormatError(f"{where}: no such object") from None
+    else:
+        if not where.exists():
+            raise FormatError(f"{where}: no such file")
+        if where.is_dir():
+            raise FormatError(f"{where}: this is a folder, a Parquet file is expected")
+        size = where.stat().st_size
+    if size == 0:
+        raise FormatError(f"{where}: the file is empty")
+    at = max(0, size - 4)
+    if isinstance(where, Remote):
+        return size, where.read_range(0, min(4, size)), where.read_range(at, size - at)
+    with where.open("rb") as handle:
+        head = handle.read(4)
+        handle.seek(at)
+        return size, head, handle.read(4)
 
 
 def geo_footer(bounds: NDArray[np.float64], kinds: set[str]) -> dict[str, Any]:
@@ -369,12 +394,6 @@ def geo_footer(bounds: NDArray[np.float64], kinds: set[str]) -> dict[str, Any]:
     if np.isfinite(bounds).all():
         column["bbox"] = [float(value) for value in bounds]
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
-
-
-def _hashes_of_ids(ids: pa.ChunkedArray) -> NDArray[np.uint64]:
-    from placevec.table.fingerprint import row_hashes
-
-    return row_hashes(pa.table({"id": ids}))
 
 
 def _plain(value: Any) -> Any:

@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 
-from placevec.files import remove, whole
+from placevec.objects import Place, Remote, local_copy, located, remove, whole
 
 
 @dataclass(frozen=True)
@@ -32,34 +34,74 @@ class Skipped:
 _SCHEMA = pa.schema([("id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("geometry", pa.binary())])
 
 
-def skipped_path(table: str | Path) -> Path:
+def skipped_path(table: str | Path | Remote) -> Place:
     """Where the skipped rows of a table stand: ``NAME.skipped.parquet`` beside it."""
-    path = Path(table)
+    path = located(table)
     return path.with_name(f"{path.stem}.skipped.parquet")
 
 
-def write_skipped(table: str | Path, rows: Iterable[Skipped]) -> None:
-    """Write the skipped rows of the table at the path given; without any, an older file is removed."""
-    found = sorted(rows, key=lambda row: row.id)
-    path = skipped_path(table)
-    if not found:
-        remove(path)
-        return
-    import pyarrow.parquet as pq
+class SkippedSink:
+    """Writes the skipped rows of the table at a path piece by piece, in the order given.
 
-    data = pa.Table.from_pylist([vars(row) for row in found], schema=_SCHEMA)
-    with whole(path) as part:
-        pq.write_table(data, part, compression="zstd")
+    The file appears when all is written; without any rows, an older file is removed.
+    """
+
+    def __init__(self, table: str | Path | Remote) -> None:
+        self.path = skipped_path(table)
+        self.count = 0
+        self._whole = whole(self.path)
+        self._writer: Any = None
+
+    def __enter__(self) -> SkippedSink:
+        return self
+
+    def write(self, rows: Iterable[Skipped]) -> None:
+        """Add rows."""
+        import pyarrow.parquet as pq
+
+        data = pa.Table.from_pylist([vars(row) for row in rows], schema=_SCHEMA)
+        if not data.num_rows:
+            return
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._whole.__enter__(), _SCHEMA, compression="zstd")
+        self._writer.write_table(data)
+        self.count += data.num_rows
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is None:
+            if kind is None:
+                remove(self.path)
+            return
+        try:
+            self._writer.close()
+        except BaseException as failure:
+            self._whole.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        # Inside `whole` an error is re-raised by the generator; it is on its way already.
+        try:
+            self._whole.__exit__(kind, error, trace)
+        except BaseException as again:
+            if again is not error:
+                raise
 
 
-def read_skipped(table: str | Path) -> list[Skipped]:
+def write_skipped(table: str | Path | Remote, rows: Iterable[Skipped]) -> None:
+    """Write the skipped rows of the table at the path given, by id; without any, an older file is removed."""
+    with SkippedSink(table) as sink:
+        sink.write(sorted(rows, key=lambda row: row.id))
+
+
+def read_skipped(table: str | Path | Remote) -> list[Skipped]:
     """The skipped rows of the table at the path given."""
     path = skipped_path(table)
     if not path.exists():
         return []
     import pyarrow.parquet as pq
 
-    return [Skipped(**row) for row in pq.read_table(path, schema=_SCHEMA).to_pylist()]
+    with local_copy(path) as file:
+        return [Skipped(**row) for row in pq.read_table(file, schema=_SCHEMA).to_pylist()]
 
 
 def skipped_counts(rows: Iterable[Skipped]) -> dict[str, int]:

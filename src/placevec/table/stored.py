@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from placevec.errors import UsageError
+from placevec.objects import Remote
 from placevec.provenance import Space, TableMeta
 from placevec.table.embeddings import BATCH_ROWS, EmbeddingTable
 from placevec.table.filter import Filter
@@ -28,8 +29,8 @@ class StoredTable(ABC):
         meta: Space, codec and provenance.
     """
 
-    def __init__(self, path: str | Path, schema: pa.Schema, meta: TableMeta) -> None:
-        self.path = path
+    def __init__(self, path: str | Path | Remote, schema: pa.Schema, meta: TableMeta) -> None:
+        self.path = str(path) if isinstance(path, Remote) else path
         self.schema = schema
         self.meta = meta
 

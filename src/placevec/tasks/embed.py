@@ -6,25 +6,31 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from placevec import __version__, registry
 from placevec.engine.embedding import EmbedWork, name_of
-from placevec.engine.jobs import Job, job_folder, plan_shards
+from placevec.engine.flags import counted_flags, flag_columns, flags_of
+from placevec.engine.jobs import Committed, Ids, Job, job_folder, plan_parts, plan_shards
+from placevec.engine.shards import Shard
 from placevec.engine.work import Progress, Spec, Work, build, spec_of
 from placevec.errors import DataError, UsageError
+from placevec.objects import Place, Remote, located
 from placevec.provenance import SourceRef, digest_json
+from placevec.sources.base import Batch, Partitioned
 from placevec.table import EmbeddingTable
 from placevec.table.codec import DTYPES
 from placevec.table.fingerprint import fingerprint
 from placevec.table.places import check_ids
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from placevec.encoders.base import Encoder, ModelCard, Vectors
     from placevec.provenance import Space
     from placevec.sources.base import Source
@@ -34,7 +40,10 @@ PROBED = 8
 
 
 class Engine(Protocol):
-    """Does the shards of a job; see `engine.local.LocalEngine`."""
+    """Does the shards of a job; see `engine.local.LocalEngine` and `engine.ray.RayEngine`.
+
+    One that works in this process says so by ``in_process = True``, and is given the work itself, not its Spec.
+    """
 
     def run(self, job: Job, work: Work | Spec, progress: Progress | None = None) -> None:
         """Do all shards that are not done."""
@@ -57,9 +66,10 @@ class EmbedSummary:
         resumed: of these, how many were done before this run.
         seconds: time of this run.
         notes: what a person should know.
+        flagged: embedded places that the encoder flags, by column; they are among `rows`.
     """
 
-    out: Path
+    out: Place
     places: int
     rows: int
     skipped: int
@@ -71,6 +81,7 @@ class EmbedSummary:
     resumed: int
     seconds: float
     notes: tuple[str, ...] = ()
+    flagged: Mapping[str, int] = field(default_factory=dict)
 
     def some_rows(self) -> EmbedSummary:
         """This summary; DataError if there were places and none of them could be embedded."""
@@ -88,9 +99,9 @@ class EmbedSummary:
 
 
 def embed(
-    source: Source | Spec,
+    source: Source | Partitioned | Spec,
     encoder: Encoder | Spec,
-    out: str | Path,
+    out: str | Path | Remote,
     *,
     batch: int = 256,
     workers: int = 1,
@@ -111,9 +122,10 @@ def embed(
     cannot be read or encoded is listed among the skipped ones with the reason.
 
     Args:
-        source: the places and their content, or a Spec that builds it (in each worker process).
+        source: the places and their content, or a Spec that builds it (in each worker process). Of a `Partitioned`
+            one, places are read by workers, shard by shard, and the rows keep the order of the file.
         encoder: makes the vectors, or a Spec that builds it.
-        out: ``.parquet`` or ``.lance``; it appears when all is done.
+        out: ``.parquet`` or ``.lance``, of this machine or s3://; it appears when all is done.
         batch: places read and encoded at once.
         workers: processes.
         engine: the name of an engine, or one.
@@ -140,18 +152,17 @@ def embed(
         raise UsageError(f"batch is {batch}, shard_rows is {shard_rows}: give at least 1")
     driver = registry.get("engine", engine)(workers=workers) if isinstance(engine, str) else engine
     source_spec, encoder_spec = spec_of(source), spec_of(encoder)
-    built: Source = build(source)
+    built: Source | Partitioned = build(source)
     maker: Encoder = build(encoder)
 
     # int8 needs one scale for all rows, which is known when all are embedded: until then they are float32.
     staged = "float32" if dtype == "int8" else dtype
     reader = _Counting(maker) if hasattr(maker, "truncated") else None
     work = EmbedWork(built, reader or maker, batch, staged)
-    places = work.places
-    check_ids(places.data["id"])
+    plan = _plan(work, shard_rows, batch)
     settings = {"do": "embed", "batch": batch, "dtype": dtype, "placevec": __version__, **(recipe or {})}
     inputs = {
-        "places": fingerprint([places.data]),
+        "places": plan.fingerprint,
         "source": source_identity(built, source_spec),
         "encoder": encoder_identity(maker, encoder_spec),
         "recipe": settings,
@@ -159,20 +170,19 @@ def embed(
         "version": __version__,
     }
     form = "lance" if goal.suffix == ".lance" and dtype != "int8" else "parquet"
-    shards = plan_shards(len(places), shard_rows or default_shard_rows(len(places), batch))
-    job = Job(job_folder(goal), inputs, shards, "lance" if form == "lance" else "parquet")
+    flags = counted_flags(maker)
+    job = Job(job_folder(goal), inputs, plan.shards, "lance" if form == "lance" else "parquet", flags)
     with job.open(restart=restart):
         resumed = len(job.records)
         spec = Spec(
             "placevec.engine.embedding:EmbedWork",
             {"source": source_spec, "encoder": encoder_spec, "batch": batch, "dtype": staged},
         )
-        alone = getattr(driver, "workers", workers) == 1
+        alone = getattr(driver, "in_process", False)
         driver.run(job, work if alone else spec, progress)
-        nothing = np.empty(0, dtype=np.int64)
         card = getattr(maker, "card", None)
         template = EmbeddingTable.of(
-            places.take(nothing),
+            work.template,
             np.empty((0, maker.space.dims), dtype=np.float32),
             maker.space,
             dtype=staged,
@@ -187,25 +197,54 @@ def embed(
             parents=tuple(dict.fromkeys((*getattr(built, "parents", ()), *parents))),
             saw=tuple(getattr(card, "saw", ())),
         )
-        committed = job.commit(goal, template, places.ids[work.order], dtype)
+        committed = job.commit(goal, template, plan.ids, dtype, plan.rows)
     return EmbedSummary(
         out=goal,
-        places=len(places),
+        places=plan.rows,
         rows=committed.rows,
         skipped=committed.skipped,
         skipped_because=committed.reasons,
         fingerprint=committed.fingerprint,
         space=maker.space.id,
         dims=maker.space.dims,
-        shards=len(shards),
+        shards=len(plan.shards),
         resumed=resumed,
         seconds=round(time.monotonic() - began, 3),
         notes=(
             *getattr(built, "notes", ()),
-            *_notes(goal, len(shards), resumed, committed.reasons, committed.rows),
+            *_notes(goal, len(plan.shards), resumed, committed),
             *([] if reader is None else reader.notes(alone)),
         ),
+        flagged=committed.flagged,
     )
+
+
+class _Plan(NamedTuple):
+    """The places of a job: how many, what tells them from others, the shards, and the ids for the proof."""
+
+    rows: int
+    fingerprint: str
+    shards: list[Shard]
+    ids: Ids
+
+
+def _plan(work: EmbedWork, shard_rows: int | None, batch: int) -> _Plan:
+    source = work.source
+    if isinstance(source, Partitioned):
+        n = source.num_rows
+        cut = plan_parts(source.parts(), shard_rows or default_shard_rows(n, batch))
+
+        def ids(shard: Shard) -> list[str]:
+            assert isinstance(shard.rows, range)
+            found: list[str] = source.part(shard.rows.start, shard.rows.stop).places().ids.tolist()
+            return found
+
+        return _Plan(n, source.fingerprint(), cut, ids)
+    places = work.places
+    check_ids(places.data["id"])
+    n = len(places)
+    shards = plan_shards(n, shard_rows or default_shard_rows(n, batch))
+    return _Plan(n, fingerprint([places.data]), shards, places.ids[work.order])
 
 
 class _Counting:
@@ -240,6 +279,15 @@ class _Counting:
         """See `Encoder`."""
         return self.encoder.inputs
 
+    @property
+    def flag_columns(self) -> Mapping[str, pa.DataType]:
+        """See `engine.flags`."""
+        return flag_columns(self.encoder)
+
+    def flags(self, data: Mapping[str, NDArray[Any]]) -> Mapping[str, Any]:
+        """See `engine.flags`."""
+        return flags_of(self.encoder, data, len(next(iter(data.values()))))
+
     def encode(self, data: Mapping[str, NDArray[Any]]) -> Vectors:
         """See `Encoder`."""
         found = self.encoder.encode(data)
@@ -269,11 +317,9 @@ def source_identity(source: Any, spec: Any = None) -> dict[str, Any]:
     The sample is of a few places only. It finds another raster or another size of chips, not one changed pixel:
     a source that can say more has a method `fingerprint`.
     """
-    n = len(source.places())
-    rows = np.unique(np.linspace(0, max(0, n - 1), min(PROBED, n)).astype(np.int64))
     digest = hashlib.sha256()
     try:
-        batch = source.read(rows)
+        batch = _sample(source)
         digest.update(batch.rows.tobytes())
         for name in sorted(batch.data):
             digest.update(f"{name} {batch.data[name].dtype} {batch.data[name].shape}".encode())
@@ -282,6 +328,19 @@ def source_identity(source: Any, spec: Any = None) -> dict[str, Any]:
     except (DataError, OSError) as error:
         sample = type(error).__name__
     return {"class": _class(source), "spec": _json(spec), "fingerprint": _own(source), "sample": sample}
+
+
+def _sample(source: Any) -> Batch:
+    """The content of some rows of a source, spread over all of it."""
+    n = source.num_rows if isinstance(source, Partitioned) else len(source.places())
+    rows = np.unique(np.linspace(0, max(0, n - 1), min(PROBED, n)).astype(np.int64))
+    if not isinstance(source, Partitioned):
+        found: Batch = source.read(rows)
+        return found
+    batches = [source.part(row, row + 1).read(np.zeros(1, dtype=np.int64)) for row in rows.tolist()]
+    data = {name: np.concatenate([b.data[name] for b in batches]) for name in (batches[0].data if batches else ())}
+    read = [rows[i : i + 1][: len(b)] for i, b in enumerate(batches)]
+    return Batch(np.concatenate([rows[:0], *read]), data)
 
 
 def encoder_identity(encoder: Any, spec: Any = None) -> dict[str, Any]:
@@ -299,25 +358,24 @@ def encoder_identity(encoder: Any, spec: Any = None) -> dict[str, Any]:
     }
 
 
-def _goal(out: str | Path) -> Path:
-    goal = Path(out)
-    if "://" in str(out):
-        raise UsageError(f"{out}: embed to a local path, then copy the table there")
+def _goal(out: str | Path | Remote) -> Place:
+    goal = located(out)
     if goal.suffix not in SUFFIXES:
         raise UsageError(f"{out}: a table's name ends in .parquet or .lance")
-    if goal.suffix != ".lance" and goal.is_dir():
+    if goal.suffix != ".lance" and isinstance(goal, Path) and goal.is_dir():
         raise UsageError(f"{out}: this is a folder")
     return goal
 
 
-def _notes(goal: Path, shards: int, resumed: int, reasons: Mapping[str, int], rows: int) -> tuple[str, ...]:
+def _notes(goal: Place, shards: int, resumed: int, made: Committed) -> tuple[str, ...]:
     notes = []
     if resumed:
         notes.append(f"went on with a job of which {resumed} of {shards} shards were done")
-    notes += [f"{count:,} places skipped: {reason}" for reason, count in list(reasons.items())[:5]]
-    if len(reasons) > 5:
-        notes.append(f"and {len(reasons) - 5} further reasons in {goal.stem}.skipped.parquet")
-    if not rows:
+    notes += [f"{count:,} places skipped: {reason}" for reason, count in list(made.reasons.items())[:5]]
+    if len(made.reasons) > 5:
+        notes.append(f"and {len(made.reasons) - 5} further reasons in {goal.stem}.skipped.parquet")
+    notes += [f"{count:,} places embedded and flagged: {name}" for name, count in made.flagged.items() if count]
+    if not made.rows:
         notes.append("nothing was embedded: the table has no rows")
     return tuple(notes)
 

@@ -19,25 +19,11 @@ from placevec.sources.exports import (
     write_tables,
 )
 from placevec.table import EmbeddingTable, Filter, StoredTable, open_table
+from placevec.tasks.export_cog import Projection
+from placevec.tasks.export_forms import FORMS, form_of, size_of
+from placevec.tasks.export_places import DRAWN_FORMS, export_places
+from placevec.tasks.export_tiles import Progress
 from placevec.tasks.export_vectors import VECTOR_FORMS, export_grid, export_vectors
-
-_FORMS = {
-    ".parquet": "parquet",
-    ".geoparquet": "parquet",
-    ".gpq": "parquet",
-    ".lance": "lance",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".geojson": "geojson",
-    ".stac.json": "stac",
-    ".fgb": "flatgeobuf",
-    ".gpkg": "geopackage",
-    ".npy": "npy",
-    ".safetensors": "safetensors",
-    ".pt": "torch",
-    ".pth": "torch",
-}
-FORMS = tuple(dict.fromkeys(_FORMS.values()))
 
 
 def export_table(
@@ -49,22 +35,32 @@ def export_table(
     vectors: bool | None = None,
     filter: Filter | None = None,
     columns: Sequence[str] | None = None,
+    pixel_m: float | None = None,
+    projection: Projection = "lonlat",
+    layer: str | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write a stored table to `out` in another form.
 
     Args:
         table: a table (.parquet or .lance); or an EmbeddingGrid (.tif), which goes to npy alone.
         out: where to write; its ending says the form, where `form` does not.
-        form: parquet, lance, csv, geojson, stac, flatgeobuf or geopackage; or npy, safetensors or torch, which hold
-            vectors, ids and coordinates and nothing else (see `tasks.export_vectors`).
+        form: parquet, lance, csv, geojson, stac, flatgeobuf or geopackage; cog (a raster of attributes), pmtiles or
+            mvt (vector tiles of them, as a file or a folder), which hold no vectors; or npy, safetensors or torch,
+            which hold vectors, ids and coordinates and nothing else (see `tasks.export_vectors`).
         geometry: as "stored", as a "point" each, or as the outline of its H3 "cell".
         vectors: whether vectors are written; by default in CSV, and not in GeoJSON, FlatGeobuf and GeoPackage. Parquet
             and Lance always hold them.
         filter: which rows; all by default.
         columns: which attributes; all by default. Ids and geometries always are.
+        pixel_m: of a raster, the side of a pixel in metres; see `export_cog`.
+        projection: of a raster: "lonlat", "mercator" or "equal-area".
+        layer: the name of the layer of tiles; by default that of `out`.
+        progress: of a raster and of tiles.
 
     Returns:
-        path, form, rows and bytes; for Parquet and Lance the fingerprint as well. The rows of a grid are its pixels.
+        path, form, rows and bytes; for Parquet and Lance the fingerprint as well, for rasters and tiles what
+        `export_cog` and `export_tiles` tell. The rows of a grid are its pixels.
 
     Raises:
         UsageError: an unknown form, cells asked of a table without `h3`, attributes asked of a form without any, or
@@ -77,16 +73,34 @@ def export_table(
         raise UsageError(f"there is no geometry {geometry!r}; choose one of {', '.join(GEOMETRIES)}")
     if Path(out).resolve() == Path(table).resolve():
         raise UsageError(f"{out} is the table itself: export to another name")
+    if used in DRAWN_FORMS and vectors:
+        raise UsageError(f"{used} holds attributes and no vectors: leave out --vectors, or choose csv or geojson")
+    if used != "cog" and (pixel_m is not None or projection != "lonlat"):
+        raise UsageError(f"{used} has no pixels: leave out their size and projection, or choose a name ending in .tif")
     if used in VECTOR_FORMS and (vectors is False or geometry != "stored" or columns is not None):
         raise UsageError(f"{used} holds vectors, ids and points and nothing else: leave out the options, or choose csv")
     if str(table).lower().endswith((".tif", ".tiff")):
         if used != "npy" or filter is not None:
             raise UsageError(f"{table} is a grid: it goes to .npy as a whole; make a table of it by `embed --table`")
-        return {"path": str(out), "form": used, "rows": export_grid(table, out), "bytes": _size(Path(out))}
+        return {"path": str(out), "form": used, "rows": export_grid(table, out), "bytes": size_of(Path(out))}
     stored = open_table(table)
     if vectors is False and used in ("parquet", "lance"):
         raise UsageError(f"a table in {used} holds vectors: for places alone choose csv or geojson")
     _check_columns(stored, columns, geometry)
+    if used in DRAWN_FORMS:
+        rows = None if filter is None else stored.resolve(filter)[0]
+        return export_places(
+            stored.places(None if columns is None else [*columns, "h3"], rows),
+            out,
+            form=used,
+            geometry=geometry,
+            columns=columns,
+            pixel_m=pixel_m,
+            projection=projection,
+            layer=layer,
+            attribution="; ".join(dict.fromkeys(one.attribution for one in stored.meta.sources if one.attribution)),
+            progress=progress,
+        )
     summary: dict[str, Any] = {"path": str(out), "form": used}
     batches = _batches(stored, geometry, filter, columns)
     if used == "stac":
@@ -109,17 +123,8 @@ def export_table(
         driver: OgrDriver = "FlatGeobuf" if used == "flatgeobuf" else "GPKG"
         indexed = used == "geopackage" or stored.unlocated == 0
         summary["rows"] = write_ogr(batches, out, driver, vectors=bool(vectors), indexed=indexed)
-    summary["bytes"] = _size(Path(out))
+    summary["bytes"] = size_of(Path(out))
     return summary
-
-
-def form_of(out: str | Path) -> str:
-    """The form that a name's ending says; UsageError, with those that exist, if it says none."""
-    name = str(out).rstrip("/").lower()
-    for suffix in sorted(_FORMS, key=len, reverse=True):
-        if name.endswith(suffix):
-            return _FORMS[suffix]
-    raise UsageError(f"{out}: its ending says no form: end it in {', '.join(_FORMS)}, or say --form")
 
 
 def _check_columns(stored: StoredTable, columns: Sequence[str] | None, geometry: str) -> None:
@@ -152,9 +157,3 @@ def _only(batch: EmbeddingTable, wanted: list[str] | None) -> EmbeddingTable:
         return batch
     names = [name for name in batch.data.schema.names if name in {*wanted, "embedding"}]
     return EmbeddingTable(batch.data.select(names), batch.meta)
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size

@@ -108,6 +108,9 @@ def prepared(given: Input, encoder: str) -> tuple[Input, Spec]:
     from placevec.tasks.encoders import encoder_spec
 
     if not given.files:
+        layers = given.sample_layers()
+        if layers is not None:
+            return given, patch_encoder(given, layers, encoder)
         return given, encoder_spec(encoder, bands=given.band_count())
     # Images are only decoded here for the one encoder that cannot say how many bands it reads.
     bands = given.band_count() if encoder.removeprefix("features:") == "pixels" else 3
@@ -120,6 +123,28 @@ def prepared(given: Input, encoder: str) -> tuple[Input, Spec]:
             f"images of {given.pixels} pixels are smaller than the {side} that {encoder} works at: leave pixels out"
         )
     return given.model_copy(update={"pixels": given.pixels or side or PIXELS, "fit": given.fit or fit}), spec
+
+
+def patch_encoder(given: Input, patches: Any, encoder: str) -> Spec:
+    """How a process builds an encoder of patches, held against their layers.
+
+    Args:
+        given: what is read.
+        patches: a source of some of them.
+        encoder: see `tasks.encoders.encoder_spec`.
+
+    Raises:
+        SchemaError: it was trained on other layers, classes, or another size.
+    """
+    from placevec.tasks.encoders import encoder_spec, is_signature, signature_options
+
+    if is_signature(encoder):
+        return encoder_spec(encoder, signature=signature_options(patches))
+    spec = encoder_spec(encoder)
+    check = getattr(spec.build(), "check_patches", None)
+    if callable(check):
+        check(patches)
+    return spec
 
 
 def image_size(encoder: Any) -> tuple[int, Fit]:

@@ -1,4 +1,4 @@
-"""What a verb reads, in words that fit a recipe and a command line: places, chips of a raster, images, captions."""
+"""What a verb reads, in words that fit a recipe and a command line: places, chips, patches, images, captions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from placevec.geo.sphere import LonLat
 from placevec.provenance import SourceRef
 from placevec.sources.base import Batch, Source
 from placevec.sources.places import LonLatSource, read_places
-from placevec.table import Places
+from placevec.table import Places, skipped_counts
+from placevec.tasks.patch_inputs import Patches, is_patch_set
 
 if TYPE_CHECKING:
+    from placevec.sources.chips import ChipSource
     from placevec.sources.images import ImageFiles
+    from placevec.sources.patches import Layer
     from placevec.sources.rasters import Raster
 
 CELLS = "cells"
@@ -29,8 +32,10 @@ Stretched = Literal["auto", "joint", "bands", "none"] | tuple[float, float]
 """How values of more than 8 bits become 8; see `sources.images.read_image`."""
 
 # Options that belong to one kind of input alone.
-_OF_PLACES = ("on", "area", "resolution", "chips", "lon", "lat", "id")
+_OF_PLACES = ("on", "area", "resolution", "chips", "patches", "lon", "lat", "id")
 _OF_FILES = ("split", "reads", "pixels", "fit", "bands", "stretch")
+
+_SAMPLE = 2048  # places of a stencil that are looked at, for what has to be known of the content beforehand
 
 
 class Chips(BaseModel):
@@ -52,18 +57,38 @@ class Chips(BaseModel):
     edge: Literal["pad", "skip"] = "pad"
     min_valid: float = Field(default=0.5, ge=0, le=1)
 
+    def open(self, places: Places) -> ChipSource:
+        """The chips of places."""
+        from placevec.sources.chips import ChipSource
+
+        raster = open_raster(self.raster)[0]
+        # Addresses of pixels are written as the user wrote them: the name of a dataset holds on every machine.
+        raster.href = self.raster
+        return ChipSource(
+            places,
+            raster,
+            self.ground_m,
+            self.pixels,
+            resampling=self.resampling,
+            nodata=self.nodata,
+            edge=self.edge,
+            min_valid=self.min_valid,
+        )
+
 
 class Input(BaseModel):
     """The places of a verb and what is read there; or image files, or captions, each of which is a place.
 
     Attributes:
-        on: "cells" of the study area, or a file of places (table, CSV, GeoJSON).
+        on: "cells" of the study area, a file of places (table, CSV, GeoJSON, stencil), or the folder of a patch set.
         area: the folder of the study area.
         resolution: H3 resolution of the cells; by default the area's own.
         lon: the CSV's column of longitudes.
         lat: the CSV's column of latitudes.
         id: the column that names a row.
-        chips: what is read at each place; without it the coordinates alone.
+        chips: what is read at each place, of one raster; without it the coordinates alone.
+        patches: what is read at each place, of several rasters.
+        mask_centre: side in pixels of a square in the middle of all patches in which nothing is shown; 0: none.
         limit: only the first so many places (of a caption set: images), for a trial.
         images: a folder of images, or one image; with `captions` the folder of theirs, where it is elsewhere.
         captions: images with captions, as `sources.captions.read_captions` reads them; or a Parquet file of captions.
@@ -84,6 +109,8 @@ class Input(BaseModel):
     lat: str = "lat"
     id: str | None = None
     chips: Chips | None = None
+    patches: Patches | None = None
+    mask_centre: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, gt=0)
     images: str | None = None
     captions: str | None = None
@@ -102,6 +129,10 @@ class Input(BaseModel):
             odd = next((name for name in given if name in _OF_FILES), None)
             if odd is not None:
                 raise UsageError(f"{odd} is for images and captions: give images or captions as well, or leave it out")
+            if self.chips is not None and self.patches is not None:
+                raise UsageError("a raster and layers: give the one or the other (a raster may be a layer)")
+            if (self.chips is not None or self.patches is not None) and self.stored:
+                raise UsageError(f"{self.on} holds patches already: leave out the raster and the layers")
             return self
         odd = next((name for name in given if name in _OF_PLACES), None)
         if odd is not None:
@@ -117,9 +148,21 @@ class Input(BaseModel):
         """Whether image files or captions are read, not places of a map."""
         return self.images is not None or self.captions is not None
 
+    @property
+    def stored(self) -> bool:
+        """Whether patches of a patch set are read."""
+        return self.on != CELLS and is_patch_set(self.on)
+
+    @property
+    def parted(self) -> bool:
+        """Whether the places are those of a stencil: read part by part, never all at once."""
+        from placevec.sources.stencil import is_stencil
+
+        return self.on != CELLS and Path(self.on).suffix == ".parquet" and is_stencil(self.on)
+
     def places(self) -> Places:
         """The places: in Hilbert order of their cells, in the file's order, or one for each image or caption."""
-        if self.files:
+        if self.files or self.stored:
             return self.source().places()
         if self.on == CELLS:
             if self.area is None:
@@ -132,7 +175,36 @@ class Input(BaseModel):
 
     def source(self) -> Source:
         """The places with their content, to be read by row, here or in a worker process."""
+        if not self.files and self.parted:
+            from placevec.tasks.parted_inputs import PartedInput
+
+            return PartedInput(self)
         return InputSource(self)
+
+    def content(self, places: Places) -> Source:
+        """What is read at places: patches, chips, or where they are."""
+        if self.patches is not None:
+            return self.masked(self.patches.open(places))
+        return LonLatSource(places) if self.chips is None else self.chips.open(places)
+
+    def sample_layers(self) -> Source | None:
+        """A source of some of the patches, from which their layers are known; None where none are read."""
+        if self.files or (self.patches is None and not self.stored):
+            return None
+        if self.parted:
+            from placevec.sources.stencil import open_stencil
+
+            stored = open_stencil(self.on)
+            return self.content(stored.read(0, min(stored.num_rows, _SAMPLE)))
+        return self.source()
+
+    def masked(self, patches: Source) -> Source:
+        """Patches as they are, or with nothing in their middle."""
+        if not self.mask_centre:
+            return patches
+        from placevec.features.signatures import MaskedCentre
+
+        return MaskedCentre(patches, self.mask_centre)
 
     def band_count(self) -> int:
         """The number of bands of a chip or an image; 0 without either."""
@@ -142,6 +214,8 @@ class Input(BaseModel):
 
     def sources(self) -> tuple[SourceRef, ...]:
         """What provenance says was read, besides what the source itself says (`InputSource.refs`)."""
+        if self.patches is not None:
+            return self.patches.sources()
         return () if self.chips is None else open_raster(self.chips.raster)[1]
 
     def layout(self) -> dict[str, Any] | None:
@@ -155,9 +229,14 @@ class Input(BaseModel):
         if self.on == CELLS and self.area is not None:
             grid = f"h3:{self.resolution or StudyArea.open(self.area).resolution}"
         found: dict[str, Any] = {"layout_type": "named_grid", "grid_id": grid} if grid else {"layout_type": "points"}
-        if self.chips is not None:
-            found["chip_size"] = [self.chips.pixels, self.chips.pixels]
-            found["ground_m"] = self.chips.ground_m
+        read: Any = self.patches or self.chips
+        if self.stored:
+            from placevec.sources.patches import PatchSet
+
+            read = PatchSet(self.on)
+        if read is not None:
+            found["chip_size"] = [read.pixels, read.pixels]
+            found["ground_m"] = read.ground_m
         return found
 
 
@@ -182,25 +261,22 @@ class InputSource:
             self._source, self._places = opened.source, opened.places
             self.refs, self.notes = opened.refs, opened.notes
             return
-        places = given.places()
-        self._source = LonLatSource(places)
-        if given.chips is not None:
-            from placevec.sources.chips import ChipSource
+        if given.stored:
+            from placevec.sources.patches import PatchSet
 
-            chips = given.chips
-            raster = open_raster(chips.raster)[0]
-            # Addresses of pixels are written as the user wrote them: the name of a dataset holds on every machine.
-            raster.href = chips.raster
-            self._source = ChipSource(
-                places,
-                raster,
-                chips.ground_m,
-                chips.pixels,
-                resampling=chips.resampling,
-                nodata=chips.nodata,
-                edge=chips.edge,
-                min_valid=chips.min_valid,
-            )
+            patches = PatchSet(given.on)
+            places = patches.places()
+            self._source = given.masked(patches)
+            self._places = places if given.limit is None else places.take(np.arange(min(given.limit, len(places))))
+            lost = skipped_counts(patches.skipped())
+            self.notes = tuple(f"{count:,} places have no patch in {given.on}: {why}" for why, count in lost.items())
+            return
+        if given.patches is not None:
+            source = given.patches.open(given.places())
+            source.check_places()
+            self._source = given.masked(source)
+        else:
+            self._source = given.content(given.places())
         self._places = self._source.places()
 
     def places(self) -> Places:
@@ -214,6 +290,21 @@ class InputSource:
         if not isinstance(self._source, ImageFiles):
             raise UsageError("no image files are read: give images, or captions with their images")
         return self._source
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of patches; none where something else is read."""
+        return tuple(getattr(self._source, "layers", ()))
+
+    @property
+    def pixels(self) -> int:
+        """Side of a patch in pixels; 0 where something else is read."""
+        return int(getattr(self._source, "pixels", 0)) if self.layers else 0
+
+    @property
+    def ground_m(self) -> float:
+        """Side of a patch on the ground in metres; 0 where something else is read."""
+        return float(getattr(self._source, "ground_m", 0.0)) if self.layers else 0.0
 
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """The content of `rows`: images or texts; else chips where there are any, and the coordinates."""

@@ -26,6 +26,7 @@ from placevec.atlas.grids import (
 from placevec.errors import SchemaError, UsageError
 from placevec.geo.sphere import LonLat
 from placevec.grid import EmbeddingGrid
+from placevec.tasks.map_similarity import SCORED
 from placevec.tasks.map_subjects import (
     ANCHORS,
     Picture,
@@ -121,10 +122,11 @@ class GridSubject(Subject):
             similar = view.by == "similarity"
             colours, legend, said = value_colours(
                 made[seen].astype(np.float64),
-                title="Cosine similarity" if similar else heading_of(view.by),
+                title=SCORED[self.space.metric] if similar else heading_of(view.by),
                 units=units,
                 scale=view.scale,
                 mark=query.words if query is not None and similar else "",
+                cross=query.unlike_words if query is not None and similar else "",
             )
             what = f"like {query.name}" if query is not None and similar else words_of(view.by)
         assert legend is not None

@@ -19,6 +19,8 @@ from placevec.geo.sphere import LonLat, distance_m
 from placevec.grid import EmbeddingGrid
 from placevec.provenance import Space, TableMeta
 from placevec.table import EmbeddingTable, StoredTable
+from placevec.tasks.map_similarity import likeness
+from placevec.tasks.search_examples import rocchio
 
 Table = StoredTable | EmbeddingTable
 Drawable = str | Path | Table | EmbeddingGrid
@@ -30,14 +32,16 @@ UNITS = {"_km2": "km²", "_m2": "m²", "_km": "km", "_m": "m", "_percent": "%", 
 
 @dataclass(frozen=True)
 class Query:
-    """The place whose likeness is shown.
+    """The place whose likeness is shown, or what several examples make together.
 
     Attributes:
         vector: (d,) of it.
         space: of the vector.
-        where: the place, or None if it has no coordinates.
+        where: the place, or those of all positive examples; None if there are no coordinates.
         name: for the title, such as its id or its coordinates.
         words: what it is, for the legend and for messages.
+        unlike: the places of negative examples; None if there are none.
+        unlike_words: what they are, for the legend.
     """
 
     vector: NDArray[np.float32]
@@ -45,6 +49,8 @@ class Query:
     where: LonLat | None
     name: str
     words: str
+    unlike: LonLat | None = None
+    unlike_words: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class View:
         scale: of the values.
         projection: of the figure.
         width: pixels of its longer side.
+        coverage: of "similarity", the share of the area that is shown in colour, 0 < share <= 1; None shows all.
     """
 
     by: str
@@ -68,6 +75,22 @@ class View:
     scale: Scale
     projection: Projection
     width: int
+    coverage: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a map of similarity shows, row by row.
+
+    Attributes:
+        rows: (n,) row numbers in the table.
+        scores: (n,) larger is more like.
+        covered: (n,) whether the row is of the best-matching share; None where no share was asked for.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    covered: NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +106,7 @@ class Picture:
         unlocated: rows without a geometry.
         hidden: rows smaller than a pixel.
         said: remarks for the reader of the command's output.
+        scored: of a table's similarity map the scores; else None.
     """
 
     raster: NDArray[np.uint8]
@@ -93,6 +117,7 @@ class Picture:
     unlocated: int = 0
     hidden: int = 0
     said: tuple[str, ...] = ()
+    scored: Scored | None = None
 
 
 class Subject(ABC):
@@ -157,19 +182,19 @@ class Subject(ABC):
             )
         assert query is not None
         self.space.require(query.space, f"likeness to {query.name} on the map of {self.name}")
-        wide = query.vector.astype(np.float64)
-        unit = (wide / max(float(np.linalg.norm(wide)), 1e-12)).astype(np.float32)
-        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-        return (vectors @ unit / np.maximum(lengths, np.float32(1e-12))).astype(np.float32), None
+        return likeness(query.vector, vectors, self.space), None
 
 
 def value_colours(
-    values: NDArray[np.float64], *, title: str, units: str, scale: Scale, mark: str = ""
+    values: NDArray[np.float64], *, title: str, units: str, scale: Scale, mark: str = "", cross: str = ""
 ) -> tuple[NDArray[np.uint8], Legend, tuple[str, ...]]:
-    """Colours of values (n,) on a ramp, their legend, and a remark if the scale hides most of them."""
+    """Colours of values (n,) on a ramp, their legend, and a remark if the scale hides most of them.
+
+    `mark` and `cross` say what the ring and the cross on the map are.
+    """
     if units == "m" and np.nanpercentile(np.abs(values), 98) >= 10_000:
         values, units = values / 1000.0, "km"
-    colours, legend = ramp_colours(values, title=title, units=units, mark=mark, scale=scale)
+    colours, legend = ramp_colours(values, title=title, units=units, mark=mark, cross=cross, scale=scale)
     if scale == "linear" and not mark and skewed(values):
         return colours, legend, ("most values lie at the low end of the scale; --scale log sets them apart",)
     return colours, legend, ()
@@ -215,25 +240,78 @@ def across(points: LonLat) -> float:
     return 2.0 * float(distance_m(first, points).max())
 
 
-def queries(subjects: Sequence[Subject], like: str | None, at: tuple[float, float] | None) -> list[Query]:
-    """The query of each subject: its own place of that name, or that of the first subject which has one.
+def queries(
+    subjects: Sequence[Subject], like: Sequence[str], at: tuple[float, float] | None, unlike: Sequence[str] = ()
+) -> list[Query]:
+    """The query of each subject: its own places of those names, else those of the first subject which has them.
+
+    Several examples make one query as in a search: 2·mean(like) − mean(unlike), see `search_examples.rocchio`.
 
     Raises:
-        UsageError: neither or both are given, or no subject has such a place.
-        SchemaError: the place has no vector.
+        UsageError: there is nothing to be like, no subject has such a place, or examples cancel each other.
+        SchemaError: a place has no vector.
+        SpaceMismatch: examples are of several Spaces.
     """
-    if (like is None) == (at is None):
-        raise UsageError(f"the likeness to what? give --like ID or --at LON,LAT{', not both' if at else ''}")
-    if at is not None:
-        return [subject.at(*at) for subject in subjects]
-    assert like is not None
-    own = [subject.named(like) for subject in subjects]
+    if not like and at is None:
+        raise UsageError("the likeness to what? give --like ID or --at LON,LAT")
+    found = {name: _named(subjects, name) for name in dict.fromkeys((*like, *unlike))}
+    made = []
+    for number, subject in enumerate(subjects):
+        positive = [one for name in like for one in found[name][number]]
+        positive += [] if at is None else [subject.at(*at)]
+        negative = [one for name in unlike for one in found[name][number]]
+        made.append(positive[0] if len(positive) == 1 and not negative else _mixed(subject, positive, negative))
+    return made
+
+
+def _named(subjects: Sequence[Subject], name: str) -> list[list[Query]]:
+    """For each subject the places of a name; a name that none has may be several, parted by commas."""
+    own = [subject.named(name) for subject in subjects]
     first = next((query for query in own if query is not None), None)
+    if first is None and "," in name and len(parts := [one.strip() for one in name.split(",") if one.strip()]) > 1:
+        try:
+            each = [_named(subjects, part) for part in parts]
+        except UsageError:
+            each = []
+        if each:
+            return [[one for part in each for one in part[number]] for number in range(len(subjects))]
     if first is None:
         every = ", ".join(subject.name for subject in subjects)
         raise UsageError(
-            f"there is no row {like!r} in {every}; a pixel of a grid is ROW,COLUMN and holds a value; or use --at"
+            f"there is no row {name!r} in {every}; a pixel of a grid is ROW,COLUMN and holds a value; or use --at"
         )
     if not np.isfinite(first.vector).all():
-        raise SchemaError(f"the vector of {like!r} is not finite; choose another place")
-    return [query or first for query in own]
+        raise SchemaError(f"the vector of {name!r} is not finite; choose another place")
+    return [[query or first] for query in own]
+
+
+def _mixed(subject: Subject, positive: Sequence[Query], negative: Sequence[Query]) -> Query:
+    """Several examples as one query."""
+    for one in (*positive, *negative):
+        subject.space.require(one.space, f"likeness to {one.name} on the map of {subject.name}")
+    vector = rocchio([one.vector for one in positive], [one.vector for one in negative], subject.space)
+    liked, disliked = _people(positive), _people(negative)
+    return Query(
+        vector,
+        subject.space,
+        _points(positive),
+        f"{liked}, unlike {disliked}" if negative else liked,
+        positive[0].words if len(positive) == 1 else f"like: {liked}",
+        _points(negative),
+        f"unlike: {disliked}" if negative else "",
+    )
+
+
+def _people(examples: Sequence[Query]) -> str:
+    """Examples for people: their names where those are short, or how many."""
+    names = " and ".join(one.name for one in examples)
+    if len(examples) == 1 or (len(examples) == 2 and len(names) <= 28):
+        return names
+    return f"{len(examples)} places"
+
+
+def _points(examples: Sequence[Query]) -> LonLat | None:
+    known = [one.where for one in examples if one.where is not None]
+    if not known:
+        return None
+    return LonLat(np.concatenate([one.lon for one in known]), np.concatenate([one.lat for one in known]))

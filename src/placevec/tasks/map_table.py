@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from placevec.atlas import palettes
 from placevec.atlas.colour import Anchors, ColourBasis
 from placevec.atlas.frames import Frame, Projection, frame_around
-from placevec.atlas.legends import Legend, class_colours, residual_colours
+from placevec.atlas.legends import Legend, RampLegend, class_colours, residual_colours
 from placevec.atlas.rasterise import RowMap, frame_of_cells, rows_of_cells, rows_of_points, write_geotiff
 from placevec.errors import SchemaError, UsageError
 from placevec.geo.cells import H3Cells
 from placevec.geo.sphere import LonLat, distance_m
 from placevec.table import EmbeddingTable, Places
+from placevec.tasks.coverage import best_share, percent, row_areas
+from placevec.tasks.map_similarity import SCORED, score_rows
 from placevec.tasks.map_subjects import (
     ANCHORS,
     Picture,
     Query,
+    Scored,
     Subject,
     Table,
     View,
@@ -39,9 +44,11 @@ class TableSubject(Subject):
 
     noun = "places"
 
-    def __init__(self, name: str, table: Table) -> None:
+    def __init__(self, name: str, table: Table, region: NDArray[np.int64] | None = None) -> None:
+        """`region`: the rows (sorted) that are drawn; all by default. Examples and anchors may be any row."""
         super().__init__(name, table.meta)
         self.table = table
+        self.region = region
 
     def source(self) -> Path | None:
         """The file of the table, or None."""
@@ -62,17 +69,23 @@ class TableSubject(Subject):
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
-        """The rows drawn: located, and one each for a place that several observe."""
+        """The rows drawn: located, of the region, and one each for a place that several observe."""
         rows = np.flatnonzero(self._ids.located)
         if len(rows) == 0:
             raise SchemaError(f"{self.name}: none of the rows has a geometry: there is nothing to map")
+        if self.region is not None:
+            rows = np.intersect1d(rows, self.region, assume_unique=True)
+            if len(rows) == 0:
+                raise UsageError(f"{self.name}: no row with a geometry lies in the region: widen it")
         if not self._ids.has("place"):
             return rows
         _, first = np.unique(self._ids.keys[rows].astype(str), return_index=True)
         return rows[np.sort(first)]
 
     def sample(self) -> Iterable[NDArray[np.float32]]:
-        """All vectors, in batches."""
+        """All vectors of the region, in batches."""
+        if self.region is not None:
+            return iter([self.vectors[self._rows]])
         return (batch.vectors() for batch in self.table.batches(["id"]))
 
     def anchors(self, basis: ColourBasis) -> Anchors:
@@ -96,7 +109,7 @@ class TableSubject(Subject):
             points = self._ids.lonlat(self._rows)
             wanted = LonLat(anchors.lon[free], anchors.lat[free])
             nearest = _nearest(points, wanted)
-            close = distance_m(points[nearest], wanted) <= _reach(points) / 4
+            close = distance_m(points[nearest], wanted) <= reach_of(points) / 4
             found[free[close]] = self._rows[nearest[close]]
         hit = np.flatnonzero(found >= 0)
         return hit, self.vectors[found[hit]]
@@ -126,15 +139,30 @@ class TableSubject(Subject):
         kept = self._rows
         said: tuple[str, ...] = ()
         values: NDArray[np.float64] | None = None
+        covered: NDArray[np.bool_] | None = None
         if view.by == "pca":
             colours, legend = self.colours(view, query, self.vectors[kept])
             what = "principal components"
         elif view.by == "similarity":
             assert query is not None
-            values = self.colours(view, query, self.vectors[kept])[0].astype(np.float64)
-            colours, legend, said = value_colours(
-                values, title="Cosine similarity", units="", scale=view.scale, mark=query.words
+            self.space.require(query.space, f"likeness to {query.name} on the map of {self.name}")
+            scores = score_rows(self.table, query.vector, kept)
+            values, title = scores.astype(np.float64), SCORED[self.space.metric]
+            part = None
+            if view.coverage is not None:
+                part = best_share(scores, *row_areas(self.table, kept), view.coverage)
+                covered, title = part.inside, f"{title}, best {percent(part.share)}"
+            shown = np.ones(len(kept), dtype=bool) if part is None else part.inside
+            # The ramp is that of what is shown: of a small share all values lie near its upper end.
+            some, legend, said = value_colours(
+                values[shown], title=title, units="", scale=view.scale, mark=query.words, cross=query.unlike_words
             )
+            colours = np.tile(palettes.LEFT_OUT, (len(kept), 1))
+            colours[shown] = some
+            if part is not None and isinstance(legend, RampLegend):
+                rest = f"the other {percent(1 - part.share)} of the {'area' if part.weighted else 'rows'}"
+                legend = replace(legend, left_out=rest)
+                said = (*said, str(part))
             what = f"like {query.name}"
         else:
             colours, legend, values, said = self._column(view)
@@ -147,22 +175,29 @@ class TableSubject(Subject):
             if values is None:
                 write_geotiff(tiff, self._pixels(plain).paint(colours), plain)
             else:
-                units = (units_of(view.by, view.units),)
-                write_geotiff(tiff, self._pixels(plain).values(values), plain, names=(view.by,), units=units)
+                bands, names, units = values, [view.by], [units_of(view.by, view.units)]
+                if covered is not None:
+                    bands = np.column_stack([values, covered])
+                    names, units = [*names, "covered"], [*units, ""]
+                write_geotiff(tiff, self._pixels(plain).values(bands), plain, names=names, units=units)
         unlocated = self.table.num_rows - int(self._ids.located.sum())
-        return Picture(pixels.paint(colours), frame, legend, what, len(kept), unlocated, pixels.unseen(len(kept)), said)
+        scored = Scored(kept, values, covered) if view.by == "similarity" and values is not None else None
+        hidden = pixels.unseen(len(kept))
+        return Picture(pixels.paint(colours), frame, legend, what, len(kept), unlocated, hidden, said, scored)
 
     def _column(self, view: View) -> tuple[NDArray[np.uint8], Legend, NDArray[np.float64] | None, tuple[str, ...]]:
         """Colours of a column, their legend, its values (None for names), remarks."""
         by = view.by
         if not self.table.has(by):
-            known = ", ".join(self.table.attributes) or "none"
-            raise UsageError(f"{by!r} is no column of {self.name}; colour by pca, similarity or one of: {known}")
+            others = ", ".join(self.table.attributes) or "none"
+            raise UsageError(f"{by!r} is no column of {self.name}; colour by pca, similarity or one of: {others}")
         places = self.table if isinstance(self.table, EmbeddingTable) else self.table.places([by])
         column = places.column(by)[self._rows]
         if column.dtype.kind in "OUSb":
-            names, codes = np.unique(column.astype(str), return_inverse=True)
-            colours, classes = class_colours(codes, names=dict(enumerate(names.tolist())), title=by, noun="rows")
+            texts = np.where(column, "yes", "no") if column.dtype.kind == "b" else column.astype(str)
+            names, codes = np.unique(texts, return_inverse=True)
+            known = dict(enumerate(names.tolist()))
+            colours, classes = class_colours(codes, names=known, title=heading_of(by), noun="rows")
             return colours, classes, None, ()
         values = column.astype(np.float64)
         if column.dtype.kind in "iu" and len(np.unique(column)) <= 20 and view.scale == "linear":
@@ -177,7 +212,11 @@ class TableSubject(Subject):
 
     def _query(self, row: int, words: str, name: str) -> Query:
         where = self._ids.lonlat(np.array([row])) if self._ids.located[row] else None
-        return Query(self.vectors[row], self.space, where, name, words)
+        # One row of a stored table is fetched: a map of likeness never holds all vectors.
+        at = np.array([row])
+        table = self.table
+        found = table.vectors(at) if isinstance(table, EmbeddingTable) else table.take(at, columns=["id"]).vectors()
+        return Query(found[0], self.space, where, name, words)
 
     @cached_property
     def _cells(self) -> tuple[H3Cells, NDArray[np.uint64]] | None:
@@ -199,7 +238,7 @@ class TableSubject(Subject):
         if self._cells is not None:
             return rows_of_cells(*self._cells, frame)
         points = self._ids.lonlat(self._rows)
-        return rows_of_points(points, frame, _reach(points))
+        return rows_of_points(points, frame, reach_of(points))
 
 
 def _nearest(points: LonLat, wanted: LonLat) -> NDArray[np.int64]:
@@ -208,7 +247,7 @@ def _nearest(points: LonLat, wanted: LonLat) -> NDArray[np.int64]:
     return np.asarray(cKDTree(points.unit()).query(wanted.unit())[1], dtype=np.int64)
 
 
-def _reach(points: LonLat) -> float:
+def reach_of(points: LonLat) -> float:
     """How far a point may stand for the ground around it: twice the typical distance to its neighbour, in metres."""
     from scipy.spatial import cKDTree
 

@@ -68,7 +68,7 @@ def default_figure(objective: str) -> str:
 
     A retrieval figure compares runs of any shape; a contrastive loss also depends on the temperature.
     """
-    return {"location": "mrr", "image-text": "mean_recall"}.get(objective, "loss")
+    return {"location": "mrr", "landscape": "mrr", "image-text": "mean_recall"}.get(objective, "loss")
 
 
 def less_is_better(figure: str) -> bool:

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from placevec.errors import PlacevecError, UsageError
 from placevec.geo.sphere import LonLat
 from placevec.index.base import Index, check_k
-from placevec.index.planner import EXACT_ROWS, Around, Planner
+from placevec.index.planner import EXACT_ROWS, Around, Planner, exact_rows
+from placevec.index.stores import is_store_url
 from placevec.provenance import Space
 from placevec.results import Hits
 from placevec.table import EmbeddingTable, Filter, StoredTable, open_table
 from placevec.tasks.search_examples import Example, Table, at_point, by_id, given, mixed, nearest, rocchio
 from placevec.tasks.search_merge import RRF_OFFSET, merge
 from placevec.tasks.search_queries import Asked, Pictures, Texts, Towers
+from placevec.tasks.search_store import search_store
 
 if TYPE_CHECKING:
     from placevec.encoders.base import Encoder
@@ -66,7 +68,8 @@ def search(
     no hit of a query in words is good enough to be a match is said in the plan's note; the hits are shown even so.
 
     Args:
-        table: a table, or the path of one; or several of one Space.
+        table: a table, or the path of one; or several of one Space; or the address of a store, which is searched by
+            `like`, `unlike` and `vector`.
         text: words to be like.
         image: images to be like, each a file or (bands, height, width) uint8.
         like: ids of positive examples; of an id in several tables the first counts.
@@ -95,6 +98,20 @@ def search(
         SpaceMismatch: the tables, the vector, the encoder or the model are not all of one Space.
     """
     began = time.perf_counter()
+    if isinstance(table, str) and is_store_url(table):
+        others: dict[str, Any] = {"text": text, "image": image, "not_text": not_text, "not_image": not_image, "at": at}
+        others |= {"encoder": encoder, "model": model, "min_distance_m": min_distance_m, "index": index}
+        _only_ids([name for name, value in others.items() if value is not None])
+        return search_store(
+            table,
+            like=_names(like),
+            unlike=_names(unlike),
+            vector=vector,
+            space=space,
+            k=k,
+            filter=filter,
+            exclude_self=exclude_self,
+        )
     tables = _open(table)
     home = _checked(tables, encoder, index, min_distance_m)
     k = check_k(k)
@@ -153,6 +170,8 @@ def _open(table: Searchable | Sequence[Searchable]) -> list[Table]:
     several = [table] if isinstance(table, str | Path | EmbeddingTable | StoredTable) else list(table)
     if not several:
         raise UsageError("no table was given to be searched")
+    if any(isinstance(one, str) and is_store_url(one) for one in several):
+        raise UsageError("a store is searched alone, not together with tables")
     return [open_table(one) if isinstance(one, str | Path) else one for one in several]
 
 
@@ -168,6 +187,14 @@ def _checked(tables: Sequence[Table], encoder: Encoder | None, index: Index | No
     if metres is not None and not (np.isfinite(metres) and metres >= 0):
         raise UsageError(f"the least distance is {metres} m; give a finite number >= 0")
     return home
+
+
+def _only_ids(given: Sequence[str]) -> None:
+    """UsageError if a store is to be searched by more than it can be without its table."""
+    if given:
+        raise UsageError(
+            f"a store is searched by ids and vectors, not by {', '.join(given)}: search the table itself for that"
+        )
 
 
 def _names(ids: str | Sequence[str] | None) -> list[str]:
@@ -193,7 +220,7 @@ def _around(positive: Sequence[Example], likes: Sequence[str], metres: float | N
 
 def _planner(table: Table, notes: list[str]) -> Planner:
     """The planner of a table, with the index beside it if it is big; a note is added if that cannot be used."""
-    if isinstance(table, StoredTable) and table.num_rows > EXACT_ROWS:
+    if isinstance(table, StoredTable) and table.num_rows > min(EXACT_ROWS, exact_rows(table.dims)):
         from placevec.tasks.index import index_beside
 
         try:

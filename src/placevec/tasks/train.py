@@ -25,7 +25,7 @@ from placevec.tasks.settings import laid_over
 if TYPE_CHECKING:
     from placevec.sources.captions import CaptionSet
 
-Objective = Literal["image", "location", "image-text"]
+Objective = Literal["image", "location", "image-text", "landscape"]
 Table = str | Path | StoredTable | EmbeddingTable
 Report = Callable[[int, int, Mapping[str, float]], None]
 
@@ -77,6 +77,7 @@ def train(
     block: str = "h3:3",
     folds: int = 10,
     buffer_m: float | None = None,
+    test_folds: int = 0,
     untrained: str | Path | None = None,
     restart: bool = False,
     progress: Report | None = None,
@@ -90,7 +91,7 @@ def train(
         out: the model folder; the run (checkpoints, logs) stands beside it in ``NAME.run``, and what brings image
             vectors and captions into a new Space in ``NAME-image`` (``NAME-image-TABLE`` for several tables) and
             ``NAME-text``.
-        input: places and chips, for "image".
+        input: places and chips, for "image"; a patch set of pairs, for "landscape".
         table: vectors with coordinates, for "location"; one table or several, joined on their ids.
         captions: a caption set, for "image-text": a file or folder of captions, or dataset:NAME, as
             `sources.captions.read_captions` reads them. Its splits train and val are used, and no other; without a
@@ -98,12 +99,13 @@ def train(
         images: folder of the images, where it does not follow from the captions.
         model: a pair of towers that is trained further, instead of new ones: its folder, or hf:NAME or hf:FOLDER, a
             CLIP or SigLIP of transformers; `config.tune` says how much of it.
-        config: settings of `train.selfsup.ImageTraining`, `train.contrastive.LocationTraining` or
-            `train.pairs.PairTraining`, as JSON. Of "image-text" the tables `new` and `further` hold what counts without
-            a `model` alone, and with one.
+        config: settings of `train.selfsup.ImageTraining`, `train.contrastive.LocationTraining`,
+            `train.pairs.PairTraining` or `train.landscape.LandscapeTraining`, as JSON. Of "image-text" the tables `new`
+            and `further` hold what counts without a `model` alone, and with one.
         block: blocks of the validation split.
         folds: one of so many folds of blocks is held out for validation.
         buffer_m: metres around validation rows without training rows; by default the width of a chip's ground.
+        test_folds: of "landscape": folds that are kept for a later test, besides the one for validation.
         untrained: where to write a network of the same shape with the weights it began with: a compulsory baseline of
             every probe.
         restart: forget an earlier run.
@@ -142,7 +144,23 @@ def train(
             restart=restart,
             progress=progress,
         )
-    raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text")
+    if objective == "landscape":
+        if input is None:
+            raise UsageError("a landscape is learned from patches: give the folder of a patch set of pairs")
+        from placevec.tasks.train_landscape import train_landscape
+
+        return train_landscape(
+            input,
+            Path(out),
+            settings,
+            _fresh(Path(out), restart),
+            rule=(block, folds, buffer_m),
+            test_folds=test_folds,
+            untrained=untrained,
+            restart=restart,
+            progress=progress,
+        )
+    raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text, landscape")
 
 
 def run_folder(out: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""The verbs that group and draw, as recipes know them."""
+"""The verbs that group, compare dates, draw and hand on, as recipes know them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from typing import Any, Literal
 from pydantic import Field
 
 from placevec.config import InPath, OutPath
+from placevec.table import Filter, filter_of
 from placevec.tasks.run import Context
-from placevec.tasks.verb_options import Options, optional_path
+from placevec.tasks.verb_options import Options, Texts, optional_path
+
+
+class Part(Options):
+    """Which rows of a table are meant."""
+
+    bbox: tuple[float, float, float, float] | None = None
+    near: tuple[float, float, float] | None = None
+    where: str | None = None
+
+    def filter(self) -> Filter | None:
+        """The filter that these options describe."""
+        return filter_of(bbox=self.bbox, near=self.near, where=self.where)
 
 
 class ClusterOptions(Options):
@@ -21,14 +34,17 @@ class ClusterOptions(Options):
     resolutions: list[int] | None = None
 
 
-class MapOptions(Options):
-    """Options of `map` in a recipe."""
+class MapOptions(Part):
+    """Options of `map` in a recipe; `by` is "similarity" where an example or a coverage is given, else "pca"."""
 
     tables: list[InPath]
     out: list[OutPath]
-    by: str = "pca"
-    like: str | None = None
+    by: str | None = None
+    like: Texts = Field(default_factory=list)
+    unlike: Texts = Field(default_factory=list)
     at: tuple[float, float] | None = None
+    coverage: float | None = Field(None, gt=0, le=1)
+    layer: OutPath | None = None
     scale: Literal["linear", "log"] = "linear"
     projection: Literal["equal-area", "lonlat"] = "equal-area"
     basis: OutPath | None = None
@@ -39,6 +55,32 @@ class MapOptions(Options):
     scheme: Literal["rgb", "opponent"] = "rgb"
     narrow: bool = False
     note: str = ""
+
+
+class ChangeOptions(Options):
+    """Options of `change` in a recipe; `stable` is a condition on attributes of places that did not change."""
+
+    before: InPath
+    after: InPath
+    out: OutPath
+    by: Literal["auto", "place", "h3", "id"] = "auto"
+    measure: Literal["auto", "cosine", "l2"] = "auto"
+    floor: float | None = Field(None, gt=0, lt=1)
+    stable: str | None = None
+
+
+class ExportOptions(Part):
+    """Options of `export` in a recipe."""
+
+    table: InPath
+    out: OutPath
+    to: str | None = None
+    geometry: Literal["stored", "point", "cell"] = "stored"
+    vectors: bool | None = None
+    columns: Texts | None = None
+    pixel_m: float | None = Field(None, gt=0)
+    projection: Literal["lonlat", "mercator", "equal-area"] = "lonlat"
+    layer: str | None = None
 
 
 def cluster_step(options: ClusterOptions, context: Context) -> Any:
@@ -60,12 +102,17 @@ def map_step(options: MapOptions, context: Context) -> Any:
     """Run the step."""
     from placevec.tasks.map import map_tables
 
+    asked = options.like or options.unlike or options.at or options.coverage is not None
     drawn = map_tables(
         [context.path(table) for table in options.tables],
         [context.path(out) for out in options.out],
-        by=options.by,
+        by=options.by or ("similarity" if asked else "pca"),
         like=options.like,
+        unlike=options.unlike,
         at=options.at,
+        filter=options.filter(),
+        coverage=options.coverage,
+        layer=optional_path(context, options.layer),
         scale=options.scale,
         projection=options.projection,
         basis=optional_path(context, options.basis),
@@ -79,3 +126,39 @@ def map_step(options: MapOptions, context: Context) -> Any:
         note=options.note,
     )
     return {str(one.png): one.rows for one in drawn}
+
+
+def change_step(options: ChangeOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.change import change
+
+    found = change(
+        context.path(options.before),
+        context.path(options.after),
+        context.path(options.out),
+        by=options.by,
+        measure=options.measure,
+        floor=options.floor,
+        stable=filter_of(where=options.stable),
+        progress=context.progress,
+    )
+    return {name: value for name, value in found.to_record().items() if name != "path"}
+
+
+def export_step(options: ExportOptions, context: Context) -> Any:
+    """Run the step."""
+    from placevec.tasks.export import export_table
+
+    return export_table(
+        context.path(options.table),
+        context.path(options.out),
+        form=options.to,
+        geometry=options.geometry,
+        vectors=options.vectors,
+        filter=options.filter(),
+        columns=options.columns,
+        pixel_m=options.pixel_m,
+        projection=options.projection,
+        layer=options.layer,
+        progress=context.progress,
+    )

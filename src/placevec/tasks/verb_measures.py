@@ -21,11 +21,16 @@ _RETRIEVAL = (
     *("model", "captions", "images", "split", "baselines", "protocol", "ties", "pixels"),
     *("duplicates", "turned", "draws"),
 )
+_LANDSCAPE = (
+    *("tables", "untrained", "masked", "untrained_masked", "patches", "targets", "signature_layers"),
+    *("neighbours", "mask_pixels", "rules"),
+)
 _EVIDENCE = ("model", "captions", "images", "split", "names", "methods", "sides", "count", "tile", "cut", "draws")
 _NEEDED = {
     "location": (_LOCATION, ("compared", "targets")),
     "retrieval": (_RETRIEVAL, ("model",)),
     "evidence": (_EVIDENCE, ("model", "captions")),
+    "landscape": (_LANDSCAPE, ()),
 }
 
 
@@ -52,10 +57,14 @@ class EvaluateOptions(Options):
 
     Attributes:
         what: "location" compares encoders of coordinates on targets; "retrieval" measures how well images and captions
-            find each other; "evidence" measures which method of evidence points at the right place.
-        out: a JSON file; of location and retrieval .md and .html stand beside it.
+            find each other; "evidence" measures which method of evidence points at the right place; "landscape"
+            measures representations of patches by their neighbours and by what they were not shown.
+        out: a JSON file; of location and retrieval .md and .html stand beside it, of landscape .md.
+        tables: landscape: learned tables by name; untrained, masked and untrained_masked likewise.
+        patches: landscape: a patch set; signatures are counted and targets measured on it.
+        rules: landscape: see `tasks.evaluate_landscape.LandscapeRules`.
         compared: location: models and tables; NAME= may stand before.
-        targets: location: a column, or NAME=RASTER and the like.
+        targets: location: a column, or NAME=RASTER and the like. Landscape: LAYER:mean and the like, or a column.
         protocol: location: rules, see `tasks.evaluate_protocol.Protocol`. Retrieval: "augmented-captions".
         model: retrieval and evidence: a pair of towers, or hf:NAME; retrieval also two tables, of images and captions.
         captions: retrieval: by default those of the model's training.
@@ -65,13 +74,13 @@ class EvaluateOptions(Options):
         duplicates: retrieval: bits by which near-duplicates of other splits differ; -1: they are not looked for.
     """
 
-    what: Literal["location", "retrieval", "evidence"] = "location"
+    what: Literal["location", "retrieval", "evidence", "landscape"] = "location"
     out: OutPath
     compared: list[InPath] = Field(default_factory=list)
     targets: list[str] = Field(default_factory=list)
     on: InPath | None = None
     raw: InPath | None = None
-    untrained: list[InPath] = Field(default_factory=list)
+    untrained: list[InPath] | dict[str, InPath] = Field(default_factory=list)
     bank: InPath | None = None
     modes: list[str] = Field(default_factory=list)
     bank_from_train: list[str] = Field(default_factory=list)
@@ -92,6 +101,14 @@ class EvaluateOptions(Options):
     count: int = Field(30, ge=1)
     tile: int = Field(256, ge=8)
     cut: float = Field(0.5, ge=0, lt=1)
+    tables: dict[str, InPath] = Field(default_factory=dict)
+    masked: dict[str, InPath] = Field(default_factory=dict)
+    untrained_masked: dict[str, InPath] = Field(default_factory=dict)
+    patches: InPath | None = None
+    signature_layers: Texts = Field(default_factory=list)
+    neighbours: Literal[4, 8] = 4
+    mask_pixels: int | None = Field(None, ge=1)
+    rules: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -102,6 +119,9 @@ class EvaluateOptions(Options):
             raise RecipeError(f"evaluate with what = {self.what!r} needs {absent!r}")
         if isinstance(self.protocol, str if self.what == "location" else dict):
             raise RecipeError("evaluate: protocol is a table of rules for location, and a name for retrieval")
+        if isinstance(self.untrained, dict) != (self.what == "landscape") and self.untrained:
+            form = "a table of names and paths" if self.what == "landscape" else "a list of paths"
+            raise RecipeError(f"evaluate with what = {self.what!r}: untrained is {form}")
         if isinstance(self.model, list) and (self.what != "retrieval" or len(self.model) != 2):
             raise RecipeError("evaluate: model is one pair of towers or for retrieval two tables (images, captions)")
         return self
@@ -137,7 +157,8 @@ def probe_step(options: ProbeOptions, context: Context) -> Any:
 
 def evaluate_step(options: EvaluateOptions, context: Context) -> Any:
     """Run the step."""
-    return {"location": _location, "retrieval": _retrieval, "evidence": _evidence}[options.what](options, context)
+    steps = {"location": _location, "retrieval": _retrieval, "evidence": _evidence, "landscape": _landscape}
+    return steps[options.what](options, context)
 
 
 def _location(options: EvaluateOptions, context: Context) -> Any:
@@ -229,3 +250,37 @@ def _evidence(options: EvaluateOptions, context: Context) -> Any:
         context.note(line)
     write_text(context.path(options.out), json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
     return {f"{row['method']} ({row['side']})": round(row["pointing"], 4) for row in found.records}
+
+
+def _landscape(options: EvaluateOptions, context: Context) -> Any:
+    from placevec.tasks.evaluate_landscape import LandscapeRules, evaluate_landscape
+
+    rules: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in options.rules.items()
+    }
+    refuse_unknown(rules, [field.name for field in fields(LandscapeRules)], "rules")
+
+    def paths(given: dict[str, str]) -> dict[str, Path]:
+        return {name: context.path(path) for name, path in given.items()}
+
+    found = evaluate_landscape(
+        paths(options.tables),
+        untrained=paths(options.untrained) if isinstance(options.untrained, dict) else (),
+        masked=paths(options.masked),
+        untrained_masked=paths(options.untrained_masked),
+        patches=optional_path(context, options.patches),
+        targets=options.targets or None,
+        signature_layers=options.signature_layers or None,
+        neighbours=options.neighbours,
+        mask_pixels=options.mask_pixels,
+        rules=LandscapeRules(**({"seed": context.seed} | rules)),
+        out=context.path(options.out),
+        progress=lambda label, done, total: context.progress(done, total, {"": label}),
+    )
+    for line in [*found.notes, *found.headline()]:
+        context.note(line)
+    return {
+        f"{row['representation']}: {row['task']}, {row['measure']}": round(row["value"], 4)
+        for row in found.to_records()
+        if row["outcome"] and row["value"] is not None
+    }

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from placevec.config import InPath
+from placevec.config import InPath, PathRole
 from placevec.errors import UsageError
 from placevec.tasks.digests import Digests
 from placevec.tasks.inputs import CELLS, Chips, Input
+from placevec.tasks.patch_inputs import LayerOption, Patches, resolved
 from placevec.tasks.run import Context
 
 GRID = "grid"
@@ -46,7 +47,7 @@ class Options(BaseModel):
 
 
 class Reads(Options):
-    """Places and, with a raster, the chips that are read there."""
+    """Places and, with a raster, the chips that are read there, or with layers the patches."""
 
     on: InPath | Literal["cells", "grid"] = CELLS
     resolution: int | str | None = None
@@ -55,12 +56,14 @@ class Reads(Options):
     id: str | None = None
     limit: int | None = None
     raster: InPath | None = None
+    layers: Annotated[list[LayerOption], PathRole("in")] = Field(default_factory=list)
     ground_m: float | None = None
     pixels: int | None = None
     resampling: Literal["bilinear", "nearest", "mode"] = "bilinear"
     nodata: Literal["keep", "skip"] = "keep"
     edge: Literal["pad", "skip"] = "pad"
     min_valid: float = 0.5
+    mask_centre: int = Field(0, ge=0)
 
     def input(self, context: Context) -> Input:
         """The Input that these options describe."""
@@ -77,6 +80,21 @@ class Reads(Options):
                 edge=self.edge,
                 min_valid=self.min_valid,
             )
+        patches = None
+        if self.layers:
+            if self.ground_m is None or self.pixels is None:
+                raise UsageError("layers need ground_m and pixels: the side of a patch in metres and in pixels")
+            for name in ("resampling", "nodata", "edge"):
+                if name in self.model_fields_set:
+                    raise UsageError(
+                        f"{name} is for a raster; a layer has its own resampling, and patches have min_valid"
+                    )
+            patches = Patches(
+                layers=[resolved(layer, lambda text: name_of(context, text)) for layer in self.layers],
+                ground_m=self.ground_m,
+                pixels=self.pixels,
+                min_valid=self.min_valid,
+            )
         if isinstance(self.resolution, str):
             raise UsageError(f"resolution = {self.resolution!r}: cells have an H3 resolution, from 0 to 15")
         return Input(
@@ -88,6 +106,8 @@ class Reads(Options):
             id=self.id,
             limit=self.limit,
             chips=chips,
+            patches=patches,
+            mask_centre=self.mask_centre,
         )
 
 

@@ -14,7 +14,7 @@ from placevec.results import jsonable
 from placevec.table import Filter, filter_of
 from placevec.tasks.inputs import Stretched
 from placevec.tasks.run import Context
-from placevec.tasks.verb_options import InPaths, Options, Texts, optional_name, paths_of
+from placevec.tasks.verb_options import InPaths, Options, Texts, optional_name, optional_path, paths_of
 
 
 class IndexOptions(Options):
@@ -62,7 +62,10 @@ class SearchOptions(Options):
 
 
 class ClassifyOptions(Options):
-    """Options of `classify` in a recipe. `scores` is a JSON file of the figures where `truth` is known."""
+    """Options of `classify` in a recipe.
+
+    `scores` is a JSON file of the figures where `truth` is known, or of those of the head that `examples` fit.
+    """
 
     table: InPath
     out: OutPath
@@ -71,11 +74,24 @@ class ClassifyOptions(Options):
     templates: Texts = Field(default_factory=list)
     model: InPath | None = None
     truth: str | None = None
+    examples: InPath | None = None
+    label: str = "class"
+    ask: int = Field(10, ge=0)
+    map: OutPath | None = None
+    block: str | None = None
+    buffer_m: float | None = Field(None, ge=0)
     where: str | None = None
     scores: OutPath | None = None
 
     @model_validator(mode="after")
     def _once(self) -> Self:
+        if self.examples is not None:
+            words = [name for name in ("classes", "classes_file", "templates", "model", "truth") if getattr(self, name)]
+            if words:
+                raise RecipeError(f"classify: examples say what the classes are: leave out {words[0]}")
+            return self
+        if self.map is not None or self.block is not None or self.buffer_m is not None:
+            raise RecipeError("classify: map, block and buffer_m go with examples")
         if self.classes is not None and self.classes_file is not None:
             raise RecipeError("classify: classes and classes_file say the same: give one of them")
         if self.scores is not None and self.truth is None:
@@ -157,6 +173,8 @@ def classify_step(options: ClassifyOptions, context: Context) -> Any:
     """Run the step."""
     from placevec.tasks.classify import classify, parse_classes, read_classes
 
+    if options.examples is not None:
+        return _classify_by_example(options, options.examples, context)
     given = options.classes
     if options.classes_file is not None:
         given = read_classes(context.path(options.classes_file))
@@ -180,6 +198,34 @@ def classify_step(options: ClassifyOptions, context: Context) -> Any:
         if options.scores is not None:
             text = json.dumps(summary["scores"], indent=1, default=jsonable)
             write_text(context.path(options.scores), text + "\n")
+    return summary
+
+
+def _classify_by_example(options: ClassifyOptions, examples: str, context: Context) -> Any:
+    from placevec.tasks.classify_examples import classify_by_example
+
+    found = classify_by_example(
+        context.path(options.table),
+        context.path(examples),
+        label=options.label,
+        out=context.path(options.out),
+        map_out=optional_path(context, options.map),
+        ask=options.ask,
+        block=options.block,
+        buffer_m=options.buffer_m,
+        filter=filter_of(where=options.where),
+        seed=context.seed,
+    )
+    for line in (*found.notes, *([f"accuracy under blocks: {found.verdict}"] if found.verdict else [])):
+        context.note(line)
+    summary: dict[str, Any] = {
+        "rows": {name: int(count) for name, count in zip(found.classes, found.counts, strict=True)},
+        "ask": [str(one) for one in found.table.ids[found.ask]],
+        "scores": [] if found.scores is None else found.scores.to_records(),
+    }
+    if options.scores is not None:
+        text = json.dumps(summary["scores"], indent=1, default=jsonable)
+        write_text(context.path(options.scores), text + "\n")
     return summary
 
 

@@ -16,7 +16,7 @@ from placevec.tasks.verb_options import GRID, Options, Reads, name_of, optional_
 class TrainOptions(Reads):
     """Options of `train` in a recipe."""
 
-    objective: Literal["image", "location", "image-text"]
+    objective: Literal["image", "location", "image-text", "landscape"]
     table: InPath | list[InPath] | None = None
     captions: InPath | None = None
     images: InPath | None = None
@@ -26,6 +26,7 @@ class TrainOptions(Reads):
     block: str = "h3:3"
     folds: int = Field(10, ge=2)
     buffer_m: float | None = None
+    test_folds: int = Field(0, ge=0)
     config: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, Any] = Field(default_factory=dict)
     rank_by: str | None = None
@@ -137,12 +138,13 @@ def train_step(options: TrainOptions, context: Context) -> Any:
         settings["pixels"] = options.pixels
     words: dict[str, Any] = {
         **{name: optional_name(context, getattr(options, name)) for name in ("captions", "images", "model")},
-        "input": options.input(context) if options.objective == "image" else None,
+        "input": options.input(context) if options.objective in ("image", "landscape") else None,
         "table": None if tables is None else [context.path(table) for table in tables],
         "config": settings,
         "block": options.block,
         "folds": options.folds,
         "buffer_m": options.buffer_m,
+        "test_folds": options.test_folds,
         "untrained": optional_path(context, options.untrained),
         "restart": context.restart,
         "progress": context.progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from placevec.tasks import verb_answers as answers
+from placevec.tasks import verb_landscape as landscape
 from placevec.tasks import verb_measures as measures
 from placevec.tasks import verb_retrieval as retrieval
 from placevec.tasks import verb_tables as tables
@@ -12,11 +13,13 @@ from placevec.tasks.run import Verb
 from placevec.tasks.verb_options import hf_weights
 
 VERBS: Mapping[str, Verb] = {
+    "stencil": Verb(landscape.stencil_step, landscape.StencilOptions),
+    "patches": Verb(landscape.patches_step, landscape.PatchesOptions),
     "train": Verb(tables.train_step, tables.TrainOptions, hf_weights),
     "embed": Verb(tables.embed_step, tables.EmbedOptions, hf_weights),
     "augment": Verb(tables.augment_step, tables.AugmentOptions),
     "import": Verb(tables.import_step, tables.ImportOptions),
-    "export": Verb(tables.export_step, tables.ExportOptions),
+    "export": Verb(answers.export_step, answers.ExportOptions),
     "index": Verb(retrieval.index_step, retrieval.IndexOptions),
     "search": Verb(retrieval.search_step, retrieval.SearchOptions, hf_weights),
     "classify": Verb(retrieval.classify_step, retrieval.ClassifyOptions, hf_weights),
@@ -25,4 +28,5 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": Verb(measures.evaluate_step, measures.EvaluateOptions, hf_weights),
     "cluster": Verb(answers.cluster_step, answers.ClusterOptions),
     "map": Verb(answers.map_step, answers.MapOptions),
+    "change": Verb(answers.change_step, answers.ChangeOptions),
 }

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import shapely
@@ -6,6 +8,7 @@ from conftest import make_table
 from placevec.errors import StaleIndex, UsageError
 from placevec.geo.sphere import LonLat, distance_m
 from placevec.index import planner as planning
+from placevec.index import resolve as resolving
 from placevec.index.base import Found, Index, Rows, Vectors
 from placevec.index.exact import ExactIndex
 from placevec.index.planner import Around, Planner
@@ -158,6 +161,121 @@ def test_an_approximate_index_is_asked_for_more_and_its_finds_scored_exactly(mon
     assert rough.asked == [(24, None)]
     assert np.array_equal(many.rows, exact.rows)
     assert np.array_equal(many.scores, exact.scores)
+
+
+class _Short(_Rough):
+    """It names half of what it is asked for, and sometimes a row that was not allowed."""
+
+    reranks = True
+
+    def _search(self, queries: Vectors, k: int, rows: Rows | None) -> Found:
+        found, scores = self._inner.search(queries, k, rows)
+        found[:, (k + 1) // 2 :], scores[:, (k + 1) // 2 :] = -1, np.nan
+        self.asked.append((k, None if rows is None else len(rows)))
+        return found, scores
+
+
+@pytest.mark.parametrize("reranks", [True, False])
+def test_an_index_with_too_few_finds_is_asked_again_until_k_are_there(monkeypatch, reranks: bool) -> None:
+    table = make_table()
+    monkeypatch.setattr(planning, "EXACT_ROWS", 30)
+    monkeypatch.setattr(_Short, "reranks", reranks)
+    for chosen in (None, Filter(where="elevation > 500")):
+        wanted = Planner(table).search_many(table.vectors()[:3], 25, filter=chosen, exclude=[4, 5])
+        short = _Short(table)
+        hits = Planner(table, short).search_many(table.vectors()[:3], 25, filter=chosen, exclude=[4, 5])
+        assert [hit.rows.tolist() for hit in hits] == [hit.rows.tolist() for hit in wanted]
+        assert [hit.plan.name for hit in hits] == ["ann-then-exact"] * 3
+        if reranks:
+            assert [hit.plan.grown for hit in hits] == [1, 1, 1]
+            assert "asked 1 times again" in str(hits[0].plan)
+
+
+def test_as_many_as_there_are_are_found_though_the_index_names_fewer(monkeypatch) -> None:
+    table = make_table()
+    monkeypatch.setattr(planning, "EXACT_ROWS", 30)
+    hits = Planner(table, _Short(table)).search(table.vectors()[0], 500, filter=Filter(where="elevation > 500"))
+    assert len(hits) == hits.plan.candidates == len(set(hits.rows.tolist()))
+
+
+def test_a_filter_for_each_query(stored) -> None:
+    table = make_table()
+    form = stored(table)
+    shared = Filter(bbox=(-5, 38, 0, 42))
+    chosen = [shared, None, Filter(where="elevation > 1000"), shared, Filter(near=(100.0, 0.0, 10.0))]
+    planner = Planner(form)
+    for turn in range(2):  # by the table itself, then by what was got ready
+        if turn:
+            planner.prepare()
+        hits = planner.search_many(table.vectors()[:5], 4, filter=chosen)
+        for query, one, hit in zip(table.vectors(), chosen, hits, strict=False):
+            alone = Planner(form).search(query, 4, filter=one)
+            assert hit.rows.tolist() == alone.rows.tolist()
+            assert hit.ids.tolist() == alone.ids.tolist()
+            assert hit.places.attributes == alone.places.attributes
+            assert (hit.plan.candidates, hit.plan.name, hit.plan.note) == (
+                alone.plan.candidates,
+                alone.plan.name,
+                alone.plan.note,
+            )
+    with pytest.raises(UsageError, match="2 filters for 5 queries"):
+        planner.search_many(table.vectors()[:5], 4, filter=[None, shared])
+
+
+def test_what_is_kept_of_a_file_is_dropped_when_the_file_changes(tmp_path) -> None:
+    table, path = make_table(), tmp_path / "t.parquet"
+    write_table(table, path, order="keep")
+    planner = Planner(open_table(path))
+    planner.prepare()
+    before = planner.resolver.resolve(Filter(bbox=(-5, 38, 0, 42)))[0]
+    assert planner.resolver._blocks is not None
+    os.utime(path, ns=(1, 1))
+    assert planner.resolver.resolve(Filter(bbox=(-5, 38, 0, 42)))[0].tolist() == before.tolist()
+    assert planner.resolver._blocks is None
+
+
+def test_many_filters_make_it_get_ready_and_few_do_not() -> None:
+    planner = Planner(make_table())
+    planner.search(planner.table.vectors()[0], filter=Filter(bbox=(-5, 38, 0, 42)))
+    assert planner.resolver._blocks is None
+    boxes = [Filter(bbox=(-5, 38, 0, 42 + at)) for at in range(40)]
+    planner.search_many(planner.table.vectors()[:60], filter=[*boxes, *[None] * 20])
+    assert planner.resolver._blocks is not None
+
+
+def test_a_table_too_large_to_be_kept_is_asked_itself(monkeypatch) -> None:
+    monkeypatch.setattr(resolving, "CACHE_BYTES", 1000)
+    table = make_table()
+    planner = Planner(table)
+    planner.prepare()
+    assert planner.resolver._blocks is None
+    chosen = Filter(bbox=(-5, 38, 0, 42))
+    assert planner.resolver.resolve(chosen)[0].tolist() == table.resolve(chosen)[0].tolist()
+
+
+@pytest.mark.parametrize("where", ["nothing > 1", "cover > 3"])
+def test_a_wrong_attribute_filter_is_refused_wherever_it_is_evaluated(where: str) -> None:
+    table = make_table()
+    planner = Planner(table)
+    for box in ((-5.0, 38.0, 0.0, 42.0), (100.0, 0.0, 101.0, 1.0), None):
+        for _ in range(2):
+            with pytest.raises(UsageError, match=where.split()[0]):
+                planner.search(table.vectors()[0], filter=Filter(bbox=box, where=where))
+        planner.prepare()
+        with pytest.raises(UsageError, match=where.split()[0]):
+            planner.search(table.vectors()[0], filter=Filter(bbox=box, where=where))
+
+
+def test_the_places_of_hits_are_taken_when_they_are_looked_at() -> None:
+    table = make_table()
+    hits = Planner(table).search(table.vectors()[3], 5)
+    assert "data" not in vars(hits.places)
+    assert len(hits.places) == 5
+    picked = hits.places.take([1, 0])
+    assert picked.ids.tolist() == hits.ids[[1, 0]].tolist()
+    assert "data" in vars(hits.places)
+    with pytest.raises(AttributeError, match="no attribute 'dats'"):
+        getattr(hits.places, "da" + "ts")
 
 
 def test_a_stale_index_is_refused() -> None:

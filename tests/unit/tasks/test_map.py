@@ -135,7 +135,7 @@ def test_queries_that_say_nothing_are_refused(tmp_path: Path) -> None:
     for subject in (table, grid):
         with pytest.raises(UsageError, match="longitude first"):
             map_tables([subject], tmp_path / "x.png", by="similarity", at=(40.4, -3.7))
-    with pytest.raises(UsageError, match="not both"):
+    with pytest.raises(UsageError, match="no row 'p1'"):
         map_tables([table], tmp_path / "x.png", by="similarity", at=(-3.7, 40.4), like="p1")
     with pytest.raises(UsageError, match="not of --by pca"):
         map_tables([table], tmp_path / "x.png", at=(-3.7, 40.4))

@@ -24,6 +24,7 @@ VERBS = {
     "probe": "probe",
     "evaluate": "evaluate",
     "cluster": "cluster",
+    "change": "change",
     "map": "map",
     "info": "info",
     "doctor": "doctor",

@@ -33,6 +33,10 @@ def command(
     id: reads.Id = None,
     limit: reads.Limit = None,
     raster: reads.RasterName = None,
+    layer: reads.Layers = None,
+    mask_centre: Annotated[
+        int, typer.Option(min=0, help="Show nothing in a square of so many pixels in the middle of patches.")
+    ] = 0,
     ground: reads.Ground = None,
     pixels: reads.SidePixels = None,
     images: reads.Images = None,
@@ -57,6 +61,8 @@ def command(
 
     Raster: placevec embed -e models/location --on grid --area demo/iberia --resolution 5km -o location.tif
 
+    Patches: placevec embed -e models/zion --on patches -o zion.parquet
+
     Images: placevec embed -e models/ucm --captions dataset:ucm --split test -o images.parquet
 
     Captions: placevec embed -e models/ucm --captions dataset:ucm --split test --reads text -o captions.parquet
@@ -71,7 +77,7 @@ def command(
         from placevec.tasks.embed_grid import embed_grid
         from placevec.tasks.encoders import build_encoder
 
-        other = {"--raster": raster, "--limit": limit, "--images": images, "--captions": captions}
+        other = {"--raster": raster, "--layer": layer, "--limit": limit, "--images": images, "--captions": captions}
         for name, value in other.items():
             if value is not None:
                 raise UsageError(f"--on grid takes no {name}: it gives coordinates")
@@ -112,6 +118,8 @@ def command(
             content=content,
             bands=bands,
             stretch=stretch,
+            layers=layer,
+            mask_centre=mask_centre,
         ),
         encoder,
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from placevec.cli.commands.evaluate_evidence import command as evidence
+from placevec.cli.commands.evaluate_landscape import command as landscape
 from placevec.cli.commands.evaluate_retrieval import retrieval
 from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
 
@@ -140,6 +141,7 @@ def location(
 
 app.command("retrieval")(retrieval)
 app.command("evidence")(evidence)
+app.command("landscape")(landscape)
 
 
 def _blocks(given: list[str]) -> str | dict[str, str] | None:

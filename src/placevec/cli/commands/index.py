@@ -20,6 +20,13 @@ class Kind(StrEnum):
     ivf = "ivf"
 
 
+class Quantize(StrEnum):
+    """How a store keeps vectors to rank by."""
+
+    int8 = "int8"
+    none = "none"
+
+
 def command(
     table: TablePath,
     out: Annotated[
@@ -34,6 +41,16 @@ def command(
     ef: Annotated[int | None, typer.Option(min=1, help="Of hnsw: nodes that a query keeps in sight; 128.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Add new rows to the index, remove those gone.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Read all of the index and say if it is in order.")] = False,
+    to: Annotated[
+        str | None, typer.Option(help="Load it into a store: qdrant://, qdrants://, postgresql:// or lance://.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Of --to: drop what has that name first.")] = False,
+    quantize: Annotated[
+        Quantize | None, typer.Option(help="Of --to qdrant: ranks by 8 bits, scores by all.", show_default=False)
+    ] = None,
+    test: Annotated[
+        int | None, typer.Option(min=1, help="Of --to: only so many rows, into a store NAME-test beside it.")
+    ] = None,
     quiet: Quiet = False,
     form: Format = None,
 ) -> None:
@@ -42,12 +59,27 @@ def command(
     Search uses the index beside a table where more rows may be found than a scan reads at once.
 
     Example: placevec index chips.parquet --kind hnsw
+
+    Example: placevec index chips.parquet --to qdrant://localhost:6333/chips
     """
     from placevec.cli.output import emit, progress
     from placevec.errors import UsageError
     from placevec.tasks.index import index_table, verify_index
 
     numbers = {"cells": cells, "probes": probes, "m": m, "ef": ef}
+    beside = out is not None or kind is not None or any(value is not None for value in numbers.values())
+    if to is not None:
+        if beside or update or check:
+            raise UsageError("--to loads a store, which has settings of its own: leave out those of an index")
+        from placevec.tasks.index_to import index_to
+
+        chosen = None if quantize is None else quantize.value
+        with progress("index", quiet=quiet) as report:
+            loaded = index_to(table, to, replace=replace, quantize=chosen, test=test, progress=report)
+        emit([loaded.to_record()], form)
+        return
+    if replace or quantize is not None or test is not None:
+        raise UsageError("--replace, --quantize and --test go with --to")
     if check:
         if update or kind is not None or any(value is not None for value in numbers.values()):
             raise UsageError("--check looks at an index and changes nothing: leave out the other options")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from placevec.cli.commands.options import Out
+from placevec.cli.commands.options import Bbox, Near, Out, Where, Within
 
 
 class Scheme(StrEnum):
@@ -39,15 +39,32 @@ def command(
         typer.Argument(help="Tables, and grids (.tif); for pca they share one basis.", show_default=False),
     ],
     out: Out,
-    by: Annotated[str, typer.Option(help="pca, similarity, or the name of a column (of a grid: a component).")] = "pca",
-    like: Annotated[
+    by: Annotated[
         str | None,
-        typer.Option(help="With --by similarity: the id whose likeness is shown; of a grid ROW,COLUMN of a pixel."),
+        typer.Option(
+            help="pca, similarity, or the name of a column (of a grid: a component); by default pca, or "
+            "similarity where an example is given."
+        ),
     ] = None,
-    at: Annotated[
-        str | None, typer.Option(help="With --by similarity: LON,LAT; the nearest row or pixel is taken.")
+    like: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Id whose likeness is shown, or several: ID,ID or repeated; of a grid ROW,COLUMN of a pixel."
+        ),
     ] = None,
-    area: Annotated[Path | None, typer.Option(help="A study area whose boundary is drawn.")] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="Id of a bad example, or several.")] = None,
+    at: Annotated[str | None, typer.Option(help="LON,LAT: like the nearest row or pixel.")] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Show the best-matching share of the area alone, such as 0.1; cells count by their area."),
+    ] = None,
+    bbox: Bbox = None,
+    near: Near = None,
+    within: Within = None,
+    where: Where = None,
+    area: Annotated[
+        Path | None, typer.Option(help="A study area whose boundary is drawn; of similarity the region too.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title of the map.")] = None,
     units: Annotated[str, typer.Option(help="Units of the column; by default what its name ends in (bank_m).")] = "",
     scale: Annotated[Scale, typer.Option(help="log shows skewed values, such as a support.")] = Scale.linear,
@@ -65,22 +82,33 @@ def command(
         typer.Option(help="A table or grid of an older model: the new colours are turned towards its colours."),
     ] = None,
     geotiff: Annotated[bool, typer.Option(help="Write a GeoTIFF beside the PNG.")] = True,
+    layer: Annotated[
+        Path | None,
+        typer.Option(help="Of similarity: write the scores too, as .geojson, .parquet, .pmtiles, .gpkg, .fgb or .csv."),
+    ] = None,
     width: Annotated[int, typer.Option(min=100, max=20_000, help="Pixels of the longer side.")] = 1600,
 ) -> None:
-    """Draw tables and grids: their vectors as colours, a column, or the likeness to one place.
+    """Draw tables and grids: their vectors as colours, a column, or the likeness to places.
+
+    --bbox, --near, --within and --where say which part of a table is drawn; the examples may lie elsewhere.
 
     Example: placevec map demo/iberia/tables/image.parquet demo/iberia/tables/location.parquet -o map.png
+
+    Example: placevec map cells.parquet -o like.png --at=-3.7,40.4 --near=-3.7,40.4,200km --coverage 0.1
     """
-    from placevec.cli.commands.options import lonlat_from
+    from placevec.cli.commands.options import filter_from, lonlat_from
     from placevec.cli.output import note
     from placevec.tasks.map import map_tables
 
     drawn = map_tables(
         tables,
         out,
-        by=by,
+        by=by or ("similarity" if like or unlike or at or coverage is not None else "pca"),
         like=like,
+        unlike=unlike,
         at=lonlat_from(at),
+        filter=filter_from(bbox, near, within, where),
+        coverage=coverage,
         area=area,
         title=title,
         units=units,
@@ -90,6 +118,7 @@ def command(
         basis=basis,
         align=align,
         geotiff=geotiff,
+        layer=layer,
         width=width,
     )
     for one in drawn:

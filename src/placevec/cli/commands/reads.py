@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from placevec.sources.images import Stretch
     from placevec.tasks.inputs import Input
+    from placevec.tasks.patch_inputs import Patches
 
 
 class Content(StrEnum):
@@ -22,7 +23,11 @@ class Content(StrEnum):
 
 On = Annotated[str, typer.Option(help="cells (of --area), or a file: table, CSV, GeoJSON.")]
 OnGrid = Annotated[
-    str, typer.Option(help="cells (of --area), grid (its pixels, or those of --bbox), or a file: table, CSV, GeoJSON.")
+    str,
+    typer.Option(
+        help="cells (of --area), grid (its pixels, or those of --bbox), a file (table, CSV, GeoJSON, stencil), or a "
+        "folder of patches."
+    ),
 ]
 Area = Annotated[Path | None, typer.Option(help="The folder of a study area.")]
 Resolution = Annotated[
@@ -42,6 +47,16 @@ Id = Annotated[str | None, typer.Option(help="The column that names a row.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many places.")]
 RasterName = Annotated[
     str | None, typer.Option("--raster", help="File, address or dataset:NAME (blue-marble, etopo20, earth-lights).")
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        help="NAME=RASTER, several times: rasters over one square of the ground. Of land cover with its classes: "
+        "cover=nlcd2011.tif,classes=nlcd (worldcover, lc100, corine, or a JSON file); further keys: resampling, "
+        "band, unknown.",
+        show_default=False,
+    ),
 ]
 Images = Annotated[
     Path | None, typer.Option(help="A folder of images, or one image; with --captions the folder of theirs.")
@@ -95,6 +110,24 @@ def stretch_from(text: str) -> Stretch:
     return check_stretch(tuple(text.split(",")) if "," in text else text)
 
 
+def patches_from(layers: list[str], ground: str | None, pixels: int | None, min_valid: float = 0.5) -> Patches:
+    """The patches that --layer, --ground and --pixels describe; UsageError where a size is missing."""
+    from placevec.errors import UsageError
+    from placevec.geo.boxes import parse_near
+    from placevec.tasks.patch_inputs import Patches, parse_layer
+
+    if ground is None or pixels is None:
+        raise UsageError("--layer needs --ground and --pixels: the side of a patch, such as --ground 2km --pixels 32")
+    if pixels > 1024:
+        raise UsageError(f"--pixels {pixels}: a patch has 1 to 1024 pixels along its side")
+    return Patches(
+        layers=[parse_layer(text) for text in layers],
+        ground_m=parse_near(f"0,0,{ground}")[2],
+        pixels=pixels,
+        min_valid=min_valid,
+    )
+
+
 def input_from(
     on: str,
     area: Path | None,
@@ -114,6 +147,8 @@ def input_from(
     content: Content = Content.image,
     bands: str | None = None,
     stretch: str = "auto",
+    layers: list[str] | None = None,
+    mask_centre: int = 0,
 ) -> Input:
     """The Input that the options describe.
 
@@ -125,11 +160,10 @@ def input_from(
     from placevec.tasks.inputs import Chips, Input
 
     files = images is not None or captions is not None
-    if files and (raster is not None or ground is not None):
-        raise UsageError(
-            f"{'--raster' if raster is not None else '--ground'} is for places on a map, and image files are read: "
-            "leave out the one or the other"
-        )
+    placed = {"--raster": raster, "--layer": layers, "--ground": ground}
+    odd = next((name for name, value in placed.items() if value), None)
+    if files and odd is not None:
+        raise UsageError(f"{odd} is for places on a map, and image files are read: leave out the one or the other")
     chips = None
     if raster is not None:
         if ground is None or pixels is None:
@@ -137,6 +171,7 @@ def input_from(
                 "--raster needs --ground and --pixels: the side of a chip, such as --ground 60km --pixels 16"
             )
         chips = Chips(raster=raster, ground_m=parse_near(f"0,0,{ground}")[2], pixels=pixels, min_valid=min_valid)
+    patches = patches_from(layers, ground, pixels, min_valid) if layers else None
     return Input(
         on=on,
         area=None if area is None else str(area),
@@ -146,6 +181,8 @@ def input_from(
         id=id,
         limit=limit,
         chips=chips,
+        patches=patches,
+        mask_centre=mask_centre,
         images=None if images is None else str(images),
         captions=captions,
         split=split,

@@ -18,7 +18,9 @@ Model = Annotated[
 
 
 def command(
-    tables: Annotated[list[Path], typer.Argument(help="A table, or several of one Space.", show_default=False)],
+    tables: Annotated[
+        list[str], typer.Argument(help="A table, or several of one Space; or a store by its URL.", show_default=False)
+    ],
     text: Annotated[list[str] | None, typer.Option("--text", "-t", help="In words; may be repeated.")] = None,
     image: Annotated[list[Path] | None, typer.Option(help="Like an image file; may be repeated.")] = None,
     like: Annotated[list[str] | None, typer.Option(help="Id of a good example; may be repeated.")] = None,
@@ -45,6 +47,8 @@ def command(
     What ran, whether the answer is exact, and whether anything fits a text at all, is said on stderr.
 
     Example: placevec search ucm.parquet --text "two tennis courts beside trees" -k 8
+
+    Example: placevec search qdrant://localhost:6333/places --like 851f1d4bfffffff --near 8.6,50.1,300km
 
     Example: placevec search demo/iberia/tables/image.parquet --at -3.7,40.4 --near -3.7,40.4,300km -k 8
     """

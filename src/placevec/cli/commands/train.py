@@ -18,12 +18,14 @@ class Objective(StrEnum):
     image = "image"
     location = "location"
     image_text = "image-text"
+    landscape = "landscape"
 
 
 SOURCES = {
     Objective.image: "chips (--raster)",
     Objective.location: "the vectors of --table",
     Objective.image_text: "--captions",
+    Objective.landscape: "patches (--on FOLDER)",
 }
 
 
@@ -43,7 +45,7 @@ def command(
     objective: Annotated[
         Objective | None,
         typer.Option(
-            help="image: from chips. location: against --table. image-text: from --captions. By default what is given."
+            help="image: from chips. location: against --table. image-text: from --captions. landscape: from patches."
         ),
     ] = None,
     table: Annotated[
@@ -84,7 +86,11 @@ def command(
     rank_by: Annotated[
         str | None, typer.Option(help="The validation figure that ranks a sweep: mrr, recall_at_1, loss, ...")
     ] = None,
-    block: Annotated[str, typer.Option(help="Blocks of the validation split.")] = "h3:3",
+    block: Annotated[
+        str | None, typer.Option(help="Blocks of the validation split; h3:3, of landscape h3:6.", show_default=False)
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="One of so many folds of blocks is for validation.")] = 10,
+    test_folds: Annotated[int, typer.Option(min=0, help="Of landscape: folds kept for a test.")] = 0,
     precision: Annotated[Precision, typer.Option(help="bf16-mixed on machines that have it.")] = Precision.full,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices of a machine (DDP above 1).")] = 1,
@@ -110,6 +116,8 @@ def command(
     Example: placevec train --table clay.parquet --sweep nn.capacity=512,1024 --sweep nn.dropout=0.1,0.3 -o models/best
 
     Example: placevec train image-text --captions dataset:ucm -o models/ucm
+
+    Example: placevec train landscape --on patches/pairs -o models/landscape
 
     Example: placevec train examples/retrieval/rsicd.toml --captions rsicd --model hf:openai/clip-vit-base-patch32
     """
@@ -162,14 +170,26 @@ def command(
         "seed": seed,
     }
     chosen: dict[str, Any] = {"loop": {name: value for name, value in loop.items() if value is not None}}
-    if kind is Objective.image_text:
+    if kind is Objective.landscape:
+        chosen |= {} if dims is None else {"dims": dims}
+    elif kind is Objective.image_text:
         chosen |= {name: value for name, value in (("dims", dims), ("pixels", pixels)) if value is not None}
     elif dims is not None:
         chosen["encoder"] = {"net": {"dims": dims}} if kind is Objective.image else {"dims": dims}
     if config:
         chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
-    inputs: dict[str, Any] = {"block": block, "untrained": untrained, "restart": restart}
-    if kind is Objective.image:
+    if test_folds and kind is not Objective.landscape:
+        raise UsageError(f"--test-folds is for landscape: {kind} learns from {SOURCES[kind]}")
+    block = block or ("h3:6" if kind is Objective.landscape else "h3:3")
+    inputs: dict[str, Any] = {"block": block, "folds": folds, "untrained": untrained, "restart": restart}
+    if kind is Objective.landscape:
+        if on == "cells":
+            raise UsageError(
+                "--on FOLDER: a landscape is learned from the patch set of pairs that `area patches` writes"
+            )
+        inputs |= {"input": reads.input_from(on, None, None, lon, lat, id, limit, None, None, None)}
+        inputs |= {"test_folds": test_folds}
+    elif kind is Objective.image:
         inputs["input"] = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
     elif kind is Objective.image_text:
         inputs |= {"captions": captions, "images": images, "model": model}

@@ -11,6 +11,7 @@ from typing import Any
 from placevec.errors import CheckpointError, FormatError, SpaceMismatch, StaleIndex, UsageError
 from placevec.index.stored.digests import FileDigest
 from placevec.index.stored.settings import IndexSettings
+from placevec.index.stored.tune import Measured
 from placevec.provenance import Space, TableMeta, digest_json
 from placevec.table import EmbeddingTable, StoredTable
 
@@ -36,6 +37,8 @@ class IndexCard:
     weights_sha256: str  # of that encoder
     dtype: str  # in which the vectors are kept
     files: Mapping[str, FileDigest] = field(default_factory=dict)  # by name
+    measured: Measured | None = None  # what it found of a sample when it was built; None: not measured
+    chosen: bool = False  # whether probes or ef were found by that, not set by hand
 
     def text(self) -> str:
         """The JSON of the card."""
@@ -51,6 +54,8 @@ class IndexCard:
             "encoder": self.encoder,
             "weights_sha256": self.weights_sha256,
             "dtype": self.dtype,
+            "measured": None if self.measured is None else self.measured.to_json(),
+            "chosen": self.chosen,
             "files": {name: digest.to_json() for name, digest in self.files.items()},
         }
         return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
@@ -125,6 +130,8 @@ def read_card(folder: Path) -> IndexCard:
             str(value["weights_sha256"]),
             str(value["dtype"]),
             {str(name): FileDigest(**digest) for name, digest in value["files"].items()},
+            None if value.get("measured") is None else Measured(**value["measured"]),
+            bool(value.get("chosen", False)),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, FormatError, UsageError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r:.120}): {REMEDY}") from None

@@ -33,6 +33,7 @@ _ADD_BYTES = 16 << 20  # of float32 vectors handed to faiss at a time
 _SCAN_BYTES = 8 << 20  # of kept vectors compared at a time: they stay in the processor's cache
 _SAMPLE = 32_768  # vectors from which the range of each component is learned
 _TRAIN_PER_CELL = 64  # vectors for k-means: with 40 for a cell 2 % of the neighbours were lost at a million rows
+_PROBES, _EF = 64, 128  # where nothing was set and nothing measured
 _HEADROOM = 0.1  # of that range, on both sides: what comes in later is cut off beyond it
 _Bits = NDArray[np.bool_]
 
@@ -113,7 +114,7 @@ class GraphFinder:
     def __init__(self, index: Any, settings: IndexSettings) -> None:
         self._faiss = faiss_package(_PURPOSE)
         self._index = index
-        self._ef = settings.ef
+        self._ef = settings.ef or _EF
 
     def find(self, queries: Vectors, count: int, allowed: _Bits | None) -> Rows:
         """See `Finder.find`."""
@@ -135,7 +136,7 @@ class CellFinder:
     def __init__(self, index: Any, settings: IndexSettings) -> None:
         self._faiss = faiss_package(_PURPOSE)
         self._index = index
-        self._probes = settings.probes
+        self._probes = settings.probes or _PROBES
 
     def find(self, queries: Vectors, count: int, allowed: _Bits | None) -> Rows:
         """See `Finder.find`."""

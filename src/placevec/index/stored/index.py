@@ -17,17 +17,18 @@ from placevec.index.faiss.common import in_order, prepared
 from placevec.index.stored.card import REMEDY, UPDATE, IndexCard, read_card, state_of
 from placevec.index.stored.finders import STRUCTURE, Finder, FlatFinder, read_finder
 from placevec.index.stored.slots import IDS, Slots
+from placevec.index.stored.tune import OVERSAMPLE
 from placevec.index.stored.vectors import VECTORS, map_vectors
 from placevec.provenance import TableMeta
 from placevec.table import EmbeddingTable, StoredTable
 from placevec.table.embeddings import to_arrow
 
-# So many candidates for each row that is wanted are scored by the vectors kept: 8 bits a component rank roughly.
-_OVERSAMPLE = 4
 # Up to this share of rows that may be found, and above this share that is wanted, all of them are scored.
 _FEW = 1 / 16
 _MANY = 1 / 8
-_PAIRS_BYTES = 8 << 20
+_PAIRS_BYTES = 1 << 20
+# So many candidates beyond the k best are scored in float64: rounding in float32 does not reach farther.
+_SPARE = 6
 
 
 class StoredIndex(Index):
@@ -65,6 +66,8 @@ class StoredIndex(Index):
         self.card = card = read_card(self.folder)
         self.table = table
         self.settings = card.settings.with_(probes=probes, ef=ef)
+        # So many candidates for each row wanted are scored by the vectors kept: 8 bits a component rank roughly.
+        self._oversample = card.measured.oversample if card.measured is not None else OVERSAMPLE
         self.name = card.settings.kind
         self.space = card.space
         self.tower = card.tower
@@ -144,7 +147,7 @@ class StoredIndex(Index):
         elif self.num_rows < len(self._rows):
             slots = self._written.live
         count = self.num_rows if slots is None else len(slots)
-        wanted = min(_OVERSAMPLE * k, count)
+        wanted = min(max(int(np.ceil(self._oversample * k)), k + _SPARE), count)
         if (
             self._flat is None
             or self._finder is None
@@ -171,19 +174,41 @@ class StoredIndex(Index):
         """The k best of the candidates (q, m) by the vectors kept; -1 and NaN where there are fewer."""
         # A damaged structure may name slots that do not exist.
         known = (candidates >= 0) & (candidates < len(self._rows))
-        slots = np.where(known, candidates, 0)
-        rows = np.where(known, self._rows[slots], -1)
+        slots = candidates if known.all() else np.where(known, candidates, 0)
+        rows = self._rows[slots]
         known &= rows >= 0
-        scores = np.full(candidates.shape, -np.inf, dtype=np.float32)
-        query, column = np.nonzero(known)
-        step = max(1, _PAIRS_BYTES // (8 * self.space.dims))
-        for start in range(0, len(query), step):
-            q, c = query[start : start + step], column[start : start + step]
-            vectors = self.vectors[slots[q, c]].astype(np.float32)
-            scores[q, c] = exact_scores(queries[q], vectors, self.space)
-        order = np.lexsort((np.where(known, rows, np.iinfo(np.int64).max), -scores), axis=1)[:, :k]
-        rows = np.take_along_axis(np.where(known, rows, -1), order, axis=1)
-        return in_order(rows, np.take_along_axis(scores, order, axis=1))
+        rough = np.empty(candidates.shape, dtype=np.float32)
+        step = max(1, _PAIRS_BYTES // (4 * candidates.shape[1] * self.space.dims))
+        for start in range(0, len(queries), step):
+            part = slice(start, start + step)
+            rough[part] = self._rough(queries[part], slots[part])
+        rough[~known] = -np.inf
+        # float32 says who is near enough; those few are scored in a way that no company changes.
+        width = candidates.shape[1]
+        few = min(k + _SPARE, width)
+        lines = np.arange(len(queries))[:, None]
+        at = (np.argpartition(rough, width - few, axis=1)[:, width - few :] + lines * width).reshape(-1)
+        slots, rows, known = slots.reshape(-1)[at], rows.reshape(-1)[at], known.reshape(-1)[at]
+        vectors = self.vectors.take(slots, axis=0).astype(np.float32)
+        scores = exact_scores(queries.repeat(few, axis=0), vectors, self.space)
+        if not known.all():
+            scores[~known] = -np.inf
+            rows[~known] = np.iinfo(np.int64).max
+        order = np.lexsort((rows.reshape(-1, few), -scores.reshape(-1, few)), axis=1)[:, :k]
+        at = order + lines * few
+        rows, scores, known = rows[at], scores[at], known[at]
+        if not known.all():
+            rows[~known], scores[~known] = -1, np.nan
+        return rows, scores
+
+    def _rough(self, queries: Vectors, slots: Rows) -> Vectors:
+        """The scores (q, m) of the vectors in `slots` (q, m) by sums in float32; of dot and l2 what ranks alike."""
+        shape = (*slots.shape, self.space.dims)
+        vectors = self.vectors.take(slots.reshape(-1), axis=0).astype(np.float32, copy=False).reshape(shape)
+        products: Vectors = np.einsum("qmd,qd->qm", vectors, queries)
+        if self.space.metric == "l2":
+            products -= np.einsum("qmd,qmd->qm", vectors, vectors) * np.float32(0.5)
+        return products  # vectors of a Space compared by cosine are kept with length 1
 
 
 def check_files(folder: Path, card: IndexCard, *, fully: bool = False) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from placevec.index.stored.finders import STRUCTURE, built, extend, read_structu
 from placevec.index.stored.index import check_files
 from placevec.index.stored.settings import IndexSettings
 from placevec.index.stored.slots import DEAD, IDS, Hashes, Slots, keys_of, row_states
+from placevec.index.stored.tune import Measured, sample_vectors, tuned
 from placevec.index.stored.vectors import VECTORS, VectorsFile, kept, kept_dtype
 from placevec.table import EmbeddingTable, StoredTable
 from placevec.table.fingerprint import Fingerprint
@@ -137,10 +138,12 @@ def update_index(table: Table, folder: str | Path, progress: Progress | None = N
         rebuilt = dead > _DEAD_SHARE * (len(old) + survey.new) or survey.total > _GROWTH * max(1, card.trained)
         if rebuilt:
             (part / VECTORS).unlink(missing_ok=True)
-            written = _fill(part, table, card.settings, progress)
+            found = card.settings if not card.chosen else replace(card.settings, probes=None, ef=None)
+            written = _fill(part, table, found, progress)
         else:
             _change(goal, part, table, card, removed, survey.new, progress)
-            written = _finish(part, table, card.settings, survey.slots(old), survey, card.trained)
+            slots = survey.slots(old)
+            written = _finish(part, table, card.settings, slots, survey, card.trained, card.measured, card.chosen)
     return Written(written, survey.new, len(removed), rebuilt)
 
 
@@ -165,11 +168,15 @@ def _fill(part: Path, table: Table, settings: IndexSettings, progress: Progress 
     """Write a whole index into the folder `part`."""
     sink = _Sink(part / VECTORS, None, table)
     survey = _survey(table, None, sink, progress)
+    used, measured = settings, None
     if survey.total and settings.kind != "flat":
         structure = built(part / VECTORS, survey.total, kept_dtype(table.meta), table.space, settings)
         _extend(structure, part / VECTORS, 0, survey.total, table, progress)
         write_structure(structure, part / STRUCTURE)
-    return _finish(part, table, settings, survey.slots(None), survey, survey.total)
+        if progress is not None:
+            progress(0, 1, {"step": "measuring"})
+        used, measured = tuned(structure, sample_vectors(part / VECTORS), table.space, settings)
+    return _finish(part, table, used, survey.slots(None), survey, survey.total, measured, used != settings)
 
 
 def _change(
@@ -228,7 +235,14 @@ def _survey(table: Table, old: Slots | None, sink: _Sink, progress: Progress | N
 
 
 def _finish(
-    part: Path, table: Table, settings: IndexSettings, slots: Slots, survey: _Survey, trained: int
+    part: Path,
+    table: Table,
+    settings: IndexSettings,
+    slots: Slots,
+    survey: _Survey,
+    trained: int,
+    measured: Measured | None,
+    chosen: bool,
 ) -> IndexCard:
     """Write the ids and the card, which makes the folder an index."""
     slots.write(part / IDS)
@@ -241,6 +255,8 @@ def _finish(
         fingerprint=survey.fingerprint,
         state=survey.state,
         dtype=kept_dtype(table.meta).name,
+        measured=measured,
+        chosen=chosen,
         files={name: FileDigest.of(part / name, sampled=name == VECTORS) for name in names},
         **of_table(table.meta),
     )

@@ -1,4 +1,4 @@
-"""Shares of land-cover classes in tiles, and what the classes of public maps are called."""
+"""Shares of land-cover classes in tiles, and what people say for the classes of public maps."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from placevec.errors import FormatError, UsageError
 from placevec.geo.sphere import LonLat
+from placevec.sources.classes import TABLES
 from placevec.sources.rasters import Raster
 
 _SIDE = 32  # samples along each side of a tile
@@ -29,46 +30,51 @@ class LandClass:
     concept: str = ""  # in broad terms, as `osm.Word` has it
 
 
-def _legend(*rows: tuple[int, str, str, tuple[str, ...]]) -> dict[int, LandClass]:
-    return {value: LandClass(name, words, concept) for value, name, concept, words in rows}
+def _legend(table: str, *rows: tuple[int, str, tuple[str, ...]]) -> dict[int, LandClass]:
+    """What is said of the classes of a table; their names are the table's."""
+    said = {code: (concept, words) for code, concept, words in rows}
+    found = TABLES[table]
+    return {
+        code: LandClass(name, said[code][1], said[code][0]) for code, name in zip(found.codes, found.names, strict=True)
+    }
 
 
-# Names: Multi-Resolution Land Characteristics Consortium, "National Land Cover Database Class Legend".
 _NLCD = _legend(
-    (11, "Open Water", "water", ("water", "open water")),
-    (12, "Perennial Ice/Snow", "snow", ("snow and ice", "snow")),
-    (21, "Developed, Open Space", "park", ("developed open space", "lawns and roadsides")),
-    (22, "Developed, Low Intensity", "built", ("scattered houses", "a sparse residential area")),
-    (23, "Developed, Medium Intensity", "built", ("houses", "a residential area")),
-    (24, "Developed, High Intensity", "built", ("dense buildings", "a dense built-up area")),
-    (31, "Barren Land", "bare", ("bare rock and sand", "barren land")),
-    (41, "Deciduous Forest", "trees", ("deciduous forest", "broad-leaved forest")),
-    (42, "Evergreen Forest", "trees", ("evergreen forest", "conifer forest")),
-    (43, "Mixed Forest", "trees", ("mixed forest", "mixed woodland")),
-    (51, "Dwarf Scrub", "shrubs", ("dwarf scrub",)),
-    (52, "Shrub/Scrub", "shrubs", ("shrubland", "scrub", "bushes")),
-    (71, "Grassland/Herbaceous", "grass", ("grassland", "dry grass")),
-    (72, "Sedge/Herbaceous", "grass", ("sedges",)),
-    (73, "Lichens", "moss", ("lichens",)),
-    (74, "Moss", "moss", ("moss",)),
-    (81, "Pasture/Hay", "grass", ("pasture", "hay meadows")),
-    (82, "Cultivated Crops", "crops", ("farmland", "crop fields", "cultivated fields")),
-    (90, "Woody Wetlands", "wetland", ("wooded wetland", "a swamp")),
-    (95, "Emergent Herbaceous Wetlands", "wetland", ("marsh", "wetland")),
+    "nlcd",
+    (11, "water", ("water", "open water")),
+    (12, "snow", ("snow and ice", "snow")),
+    (21, "park", ("developed open space", "lawns and roadsides")),
+    (22, "built", ("scattered houses", "a sparse residential area")),
+    (23, "built", ("houses", "a residential area")),
+    (24, "built", ("dense buildings", "a dense built-up area")),
+    (31, "bare", ("bare rock and sand", "barren land")),
+    (41, "trees", ("deciduous forest", "broad-leaved forest")),
+    (42, "trees", ("evergreen forest", "conifer forest")),
+    (43, "trees", ("mixed forest", "mixed woodland")),
+    (51, "shrubs", ("dwarf scrub",)),
+    (52, "shrubs", ("shrubland", "scrub", "bushes")),
+    (71, "grass", ("grassland", "dry grass")),
+    (72, "grass", ("sedges",)),
+    (73, "moss", ("lichens",)),
+    (74, "moss", ("moss",)),
+    (81, "grass", ("pasture", "hay meadows")),
+    (82, "crops", ("farmland", "crop fields", "cultivated fields")),
+    (90, "wetland", ("wooded wetland", "a swamp")),
+    (95, "wetland", ("marsh", "wetland")),
 )
-# Names: ESA WorldCover 2020 and 2021, Product User Manual.
 _WORLDCOVER = _legend(
-    (10, "Tree cover", "trees", ("trees", "forest", "woodland")),
-    (20, "Shrubland", "shrubs", ("shrubland", "scrub")),
-    (30, "Grassland", "grass", ("grassland", "meadows")),
-    (40, "Cropland", "crops", ("farmland", "crop fields", "cropland")),
-    (50, "Built-up", "built", ("buildings", "a built-up area")),
-    (60, "Bare / sparse vegetation", "bare", ("bare ground", "bare land")),
-    (70, "Snow and ice", "snow", ("snow and ice", "snow")),
-    (80, "Permanent water bodies", "water", ("water", "open water")),
-    (90, "Herbaceous wetland", "wetland", ("wetland", "marsh")),
-    (95, "Mangroves", "trees", ("mangroves",)),
-    (100, "Moss and lichen", "moss", ("moss and lichen",)),
+    "worldcover",
+    (10, "trees", ("trees", "forest", "woodland")),
+    (20, "shrubs", ("shrubland", "scrub")),
+    (30, "grass", ("grassland", "meadows")),
+    (40, "crops", ("farmland", "crop fields", "cropland")),
+    (50, "built", ("buildings", "a built-up area")),
+    (60, "bare", ("bare ground", "bare land")),
+    (70, "snow", ("snow and ice", "snow")),
+    (80, "water", ("water", "open water")),
+    (90, "wetland", ("wetland", "marsh")),
+    (95, "trees", ("mangroves",)),
+    (100, "moss", ("moss and lichen",)),
 )
 LEGENDS: Mapping[str, Mapping[int, LandClass]] = {"nlcd": _NLCD, "worldcover": _WORLDCOVER}
 

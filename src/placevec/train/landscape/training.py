@@ -94,7 +94,11 @@ def train_landscape(
         hidden=config.hidden,
         dropout=config.dropout,
     )
-    about = {"recipe": {**config.to_json(), "classes": layer_facts({name: known[name] for name in names})}, **card}
+    facts = {
+        "classes": layer_facts({name: known[name] for name in names}),
+        "ground_m": float(getattr(source, "ground_m", 0.0)),
+    }
+    about = {"recipe": {**config.to_json(), **facts}, **card}
     seed = config.loop.seed
     random = seeded(lambda: LandscapeNet(shape), seed).eval()
     set_start(random, anchors, neighbours, None)
