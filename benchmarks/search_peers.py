@@ -191,7 +191,14 @@ class Lance(Engine):
                 west, south, east, north = (repr(float(value)) for value in boxes[at])
                 where = f"lon >= {west} AND lon <= {east} AND lat >= {south} AND lat <= {north}"
             nearest = {"column": "vector", "q": query, "k": K, "ef": setting[0], "refine_factor": setting[1]}
-            table = self.set.to_table(columns=["row"], nearest=nearest, filter=where, prefilter=True)
+            scanner = self.set.scanner(
+                columns=["row"],
+                nearest=nearest,
+                filter=where,
+                prefilter=True,
+                disable_scoring_autoprojection=True,
+            )
+            table = scanner.to_table()
             found.append(table["row"].to_numpy())
         return found
 

@@ -1,4 +1,4 @@
-"""A process that embeds the fakes: ``python embed_driver.py OUT N WORKERS [ENGINE]``; it says "ready" when it begins."""
+"""A process that embeds the fakes: ``python embed_driver.py OUT N WORKERS [ENGINE]``; it says "ready" first."""
 
 from __future__ import annotations
 

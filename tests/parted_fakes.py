@@ -88,6 +88,10 @@ def images(start: int, stop: int, seed: int = 0) -> np.ndarray:
     )[: stop - start]
 
 
+def ones(places: Places) -> ArraySource:
+    return ArraySource(places, {"image": np.ones((len(places), 3, 4, 4), dtype=np.uint8)})
+
+
 class FakePart:
     """Some rows of a `PartedFake`."""
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import shapely
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placevec.geo.sphere import LonLat, distance_m
+from placevec.index import exact_each
 from placevec.index.exact import ExactIndex
 from placevec.index.planner import Planner
 from placevec.provenance import Space
@@ -147,3 +149,25 @@ def test_an_excluded_row_is_as_if_it_were_not_there(table, data) -> None:
     rows, scores = ExactIndex(table).search(query[None], 9, rest)
     assert hits.rows.tolist() == rows[0][rows[0] >= 0].tolist()
     assert np.array_equal(hits.scores, scores[0][rows[0] >= 0])
+
+
+@given(
+    tables(),
+    st.lists(filters(), min_size=2, max_size=5),
+    st.integers(1, 20),
+    st.sampled_from([4, 40, 10**6]),
+    st.integers(0, 99),
+)
+@settings(max_examples=60)
+def test_a_filter_for_each_query_is_as_each_query_alone(table, chosen, k, few, seed) -> None:
+    queries = np.stack([query_of(table, seed + at) for at in range(len(chosen))])
+    planner = Planner(table)
+    planner.prepare()
+    with mock.patch.object(exact_each, "_PAGED_NUMBERS", 3), mock.patch.object(exact_each, "FEW_NUMBERS", few):
+        together = planner.search_many(queries, k, filter=chosen)
+        again = planner.search_many(queries, k, filter=chosen)  # now that the facts of all rows are known
+    for query, one, first, second in zip(queries, chosen, together, again, strict=True):
+        alone = Planner(table).search(query, k, filter=one)
+        for hits in (first, second):
+            assert hits.rows.tolist() == alone.rows.tolist()
+            assert np.array_equal(hits.scores, alone.scores)

@@ -30,8 +30,8 @@ _SCORES_BYTES = 8 << 20
 _PAIRS_BYTES = 8 << 20
 # Rows scored at a time for a single query, and so few numbers that sorting the near from the far costs more than it
 # saves.
-_ONE_BYTES = 1 << 19
-_FEW_NUMBERS = 16_384
+ONE_BYTES = 1 << 19
+FEW_NUMBERS = 16_384
 # Up to so many queries go one by one over the same rows.
 _ALONE = 2
 # Below this share of a stored table, rows are fetched one by one instead of streamed past.
@@ -70,12 +70,12 @@ class ExactIndex(Index):
             super().check(table)
 
     def _search(self, queries: Vectors, k: int, rows: Rows | None) -> Found:
-        if rows is not None and len(queries) <= _ALONE and self._quick(len(rows)):
-            answers = [self._one(query, k, rows) for query in queries]
+        if rows is not None and len(queries) <= _ALONE and self.quick(len(rows)):
+            answers = [self.one(query, k, rows) for query in queries]
             if len(answers) == 1:
                 return answers[0][0][None], answers[0][1][None]
             return np.stack([found for found, _ in answers]), np.stack([scores for _, scores in answers])
-        race = _Race(queries, k, self)
+        race = Race(queries, k, self)
         for numbers, vectors, allowed in self._batches(rows):
             race.enter(numbers, vectors, allowed)
         return race.found()
@@ -87,31 +87,31 @@ class ExactIndex(Index):
             return self._fetched(self.table, rows)
         return self._streamed(self.table, rows)
 
-    def _quick(self, rows: int) -> bool:
+    def quick(self, rows: int) -> bool:
         """Whether `_one` can answer for so many rows of a table in memory: that of many needs the facts of all."""
         if not isinstance(self.table, EmbeddingTable):
             return False
-        if rows * self.space.dims <= _FEW_NUMBERS:
+        if rows * self.space.dims <= FEW_NUMBERS:
             return True
         # The facts cost a look at every row: who has looked at as many rows anyway has paid for it.
         self._looked += rows
         return ("_facts" in self.__dict__ or self._looked > self.num_rows) and not len(self._facts.odd)
 
-    def _one(self, query: Vectors, k: int, rows: Rows) -> Found:
-        """The k best of some rows of a table in memory for one query (d,): what `_Race` finds, in fewer steps."""
-        if len(rows) * self.space.dims > _FEW_NUMBERS:
-            rows = rows[self._near(query, k, rows)]
-        vectors = decode(self._raw.take(rows, axis=0), self.table.meta.codec)
+    def one(self, query: Vectors, k: int, rows: Rows, products: Vectors | None = None) -> Found:
+        """The k best of some rows of a table in memory for one query (d,): what `Race` finds, in fewer steps."""
+        if len(rows) * self.space.dims > FEW_NUMBERS:
+            rows = rows[self._near(query, k, rows, products)]
+        vectors = decode(self.raw.take(rows, axis=0), self.table.meta.codec)
         scores = exact_scores(query[None], vectors, self.space)
         if np.isnan(scores).any():
-            raise _not_finite(int(rows[np.argmax(np.isnan(scores))]))
+            raise not_finite(int(rows[np.argmax(np.isnan(scores))]))
         best = np.lexsort((rows, -scores))[:k]
         return rows[best], scores[best]
 
-    def _near(self, query: Vectors, k: int, rows: Rows) -> NDArray[np.intp]:
+    def _near(self, query: Vectors, k: int, rows: Rows, products: Vectors | None) -> NDArray[np.intp]:
         """The places in `rows` of those that may be among the k best."""
-        race = _Race(query[None], k, self)
-        rough = self._products(race.probe[0], rows)
+        race = Race(query[None], k, self)
+        rough = self.products(race.probe[0], rows) if products is None else products
         facts, alone = self._facts, slice(0, 1)
         if self.space.metric == "cosine":
             rough *= facts.weight[rows]
@@ -122,11 +122,11 @@ class ExactIndex(Index):
         # Where products overflow nothing is known: all are scored.
         return np.flatnonzero(rough >= limit) if np.isfinite(limit) else np.arange(len(rows))
 
-    def _products(self, probe: Vectors, rows: Rows) -> Vectors:
+    def products(self, probe: Vectors, rows: Rows) -> Vectors:
         """The products (n,) of the vectors of `rows` with `probe`, with rounding."""
-        raw, codec = self._raw, self.table.meta.codec
+        raw, codec = self.raw, self.table.meta.codec
         plain = raw.dtype == np.float32 and codec is None
-        step = max(256, _ONE_BYTES // (4 * self.space.dims))
+        step = max(256, ONE_BYTES // (4 * self.space.dims))
         rough = np.empty(len(rows), dtype=np.float32)
         held = np.empty((min(step, len(rows)), self.space.dims), dtype=raw.dtype)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -144,7 +144,8 @@ class ExactIndex(Index):
         return rough
 
     @cached_property
-    def _raw(self) -> NDArray[Any]:
+    def raw(self) -> NDArray[Any]:
+        """The stored components (n, d) of a table in memory."""
         assert isinstance(self.table, EmbeddingTable)
         return self.table.raw
 
@@ -152,7 +153,7 @@ class ExactIndex(Index):
         codec, step = self.table.meta.codec, self.batch_rows
         if rows is None:
             for start in range(0, self.num_rows, step):
-                yield start, decode(self._raw[start : start + step], codec), None
+                yield start, decode(self.raw[start : start + step], codec), None
             return
         at = 0
         while at < len(rows):
@@ -165,11 +166,11 @@ class ExactIndex(Index):
                 if span != beside - at:
                     allowed = np.zeros(span, dtype=bool)
                     allowed[rows[at:beside] - first] = True
-                yield first, decode(self._raw[first : first + span], codec), allowed
+                yield first, decode(self.raw[first : first + span], codec), allowed
                 at = beside
             else:
                 numbers = rows[at : at + step]
-                yield numbers, decode(self._raw.take(numbers, axis=0), codec), None
+                yield numbers, decode(self.raw.take(numbers, axis=0), codec), None
                 at += len(numbers)
 
     def _fetched(self, table: StoredTable, rows: Rows) -> Iterator[_Batch]:
@@ -241,7 +242,7 @@ def _facts(vectors: Vectors, metric: str) -> _Facts:
     return _Facts(weight, odd, float(lengths[usual].max(initial=0.0)))
 
 
-class _Race:
+class Race:
     """The k best so far of each query."""
 
     def __init__(self, queries: Vectors, k: int, index: ExactIndex) -> None:
@@ -261,6 +262,7 @@ class _Race:
         self.scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
 
     def found(self) -> Found:
+        """Their rows and scores."""
         return self.rows, self.scores
 
     def enter(self, numbers: int | Rows, vectors: Vectors, allowed: NDArray[np.bool_] | None) -> None:
@@ -332,7 +334,7 @@ class _Race:
             part = slice(start, start + step)
             scores[part] = exact_scores(self.queries[query[part]], vectors[at[part]], self.index.space)
         if np.isnan(scores).any():
-            raise _not_finite(int(row[np.argmax(np.isnan(scores))]))
+            raise not_finite(int(row[np.argmax(np.isnan(scores))]))
         return scores
 
     def _merge(self, block: slice, query: NDArray[np.intp], row: Rows, score: Vectors) -> None:
@@ -344,5 +346,6 @@ class _Race:
         self.rows[block], self.scores[block] = best_of(owners, rows, scores, len(held), self.k)
 
 
-def _not_finite(row: int) -> SchemaError:
+def not_finite(row: int) -> SchemaError:
+    """What is raised for a row whose vector cannot be scored."""
     return SchemaError(f"the vector of row {row} holds values that are not finite: make or import the table again")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,7 @@ from placevec.errors import UsageError
 from placevec.geo.sphere import LonLat
 from placevec.index.base import Found, Index, Rows, Vectors, check_k, check_queries, check_rows
 from placevec.index.exact import ExactIndex
+from placevec.index.exact_each import find_each
 from placevec.index.hit_places import PlacesOfRows
 from placevec.index.resolve import Resolver
 from placevec.results import Hits, Plan
@@ -33,8 +35,14 @@ _OVERSAMPLE = 4
 _GROW = 4
 # So many excluded rows are asked for on top and dropped; more of them are taken out before the search.
 _DROP_ROWS = 64
+# Row numbers of so many candidates wait to be scanned together.
+_HELD_ROWS = 4_000_000
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 _NONE: Rows = np.empty(0, dtype=np.int64)
+
+
+_Found: TypeAlias = tuple[Rows, Vectors, Plan]
+"""Rows and scores of one query, padded, and how they were found."""
 
 
 def exact_rows(dims: int) -> int:
@@ -126,21 +134,31 @@ class Planner:
         began = time.perf_counter()
         k = check_k(k)
         asked = check_queries(np.asarray(queries), self.table.space)
-        found: list[tuple[Rows, Vectors, Plan]] = [(_NONE, np.empty(0, np.float32), _NO_PLAN)] * len(asked)
+        found: list[_Found] = [(_NONE, np.empty(0, np.float32), _NO_PLAN)] * len(asked)
         groups = _groups(filter, len(asked))
         self.resolver.expect(sum(chosen is not None for chosen, _ in groups))
         away = self._away(exclude, around)
+        single: list[tuple[int, _Candidates]] = []
+        held = 0
         for chosen, members in groups:
             allowed = self._candidates(chosen, away, around is not None)
             index: Index = self.exact
             if self.index is not None and allowed.count > exact_rows(self.table.space.dims):
                 index = self.index
+            if index is self.exact and len(groups) > 1 and len(members) == 1 and allowed.rows is not None:
+                single.append((members[0], allowed))
+                held += allowed.count
+                if held > _HELD_ROWS:
+                    self._scan(single, asked, k, found)
+                    held = 0
+                continue
             whole = len(members) == len(asked)
             rows, scores, grown = self._ask(index, asked if whole else asked[members], k, allowed)
             plan = self._plan(index, k, allowed)
             for at, member in enumerate(members):
                 own = plan if not grown[at] else replace(plan, grown=int(grown[at]))
                 found[member] = (rows[at], scores[at], own)
+        self._scan(single, asked, k, found)
         return self._hits(found, columns, began)
 
     def prepare(self) -> None:
@@ -166,9 +184,7 @@ class Planner:
     def _selected(self) -> dict[tuple[str, ...] | None, pa.Table]:
         return {}
 
-    def _hits(
-        self, found: Sequence[tuple[Rows, Vectors, Plan]], columns: Sequence[str] | None, began: float
-    ) -> list[Hits]:
+    def _hits(self, found: Sequence[_Found], columns: Sequence[str] | None, began: float) -> list[Hits]:
         """Rows, scores and plan of each query as hits; rows that are -1 are none."""
         real = [rows if not len(rows) or rows[-1] >= 0 else rows[rows >= 0] for rows, _, _ in found]
         if isinstance(self.table, StoredTable) and len(real) > 1:
@@ -187,6 +203,14 @@ class Planner:
                 timed = plans[id(plan)] = replace(plan, seconds=seconds)
             hits.append(Hits(rows, scores[: len(rows)], own, timed))
         return hits
+
+    def _scan(self, single: list[tuple[int, _Candidates]], asked: Vectors, k: int, found: list[_Found]) -> None:
+        """Scan for queries with rows of their own, all together; they go from `single` to `found`."""
+        own = [allowed.rows for _, allowed in single if allowed.rows is not None]
+        pairs = find_each(self.exact, asked[[member for member, _ in single]], k, own) if single else []
+        for (member, allowed), (rows, scores) in zip(single, pairs, strict=True):
+            found[member] = (rows[0], scores[0], self._plan(self.exact, k, allowed))
+        single.clear()
 
     def _plan(self, index: Index, k: int, allowed: _Candidates) -> Plan:
         name = "filter-then-exact" if allowed.filtered else "scan"

@@ -11,6 +11,7 @@ AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN; from the machine's role where there ar
 
 from placevec.objects.place import (
     Place,
+    ends,
     fetched,
     is_remote,
     lance_options,
@@ -28,6 +29,7 @@ __all__ = [
     "Place",
     "Remote",
     "RemoteFile",
+    "ends",
     "fetched",
     "is_remote",
     "lance_options",

@@ -80,6 +80,30 @@ def whole(place: Place) -> Iterator[Path]:
             yield part
 
 
+def ends(where: Place) -> tuple[int, bytes, bytes]:
+    """The size, the first and the last four bytes of a file; FormatError where there is none, or nothing in it."""
+    if isinstance(where, Remote):
+        try:
+            size = where.size
+        except FileNotFoundError:
+            raise FormatError(f"{where}: no such object") from None
+    else:
+        if not where.exists():
+            raise FormatError(f"{where}: no such file")
+        if where.is_dir():
+            raise FormatError(f"{where}: this is a folder, a Parquet file is expected")
+        size = where.stat().st_size
+    if size == 0:
+        raise FormatError(f"{where}: the file is empty")
+    at = max(0, size - 4)
+    if isinstance(where, Remote):
+        return size, where.read_range(0, min(4, size)), where.read_range(at, size - at)
+    with where.open("rb") as handle:
+        head = handle.read(4)
+        handle.seek(at)
+        return size, head, handle.read(4)
+
+
 @contextmanager
 def local_copy(place: Place) -> Iterator[Path]:
     """The file itself, or a copy of the object for as long as it is needed."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from placevec.errors import FormatError, PlacevecError, SchemaError
 from placevec.geo.boxes import Box, split_box
 from placevec.geo.hilbert import hilbert_order
-from placevec.objects import Remote, RemoteFile, located, whole
+from placevec.objects import Remote, RemoteFile, ends, located, whole
 from placevec.provenance import TableMeta
 from placevec.table.embeddings import BATCH_ROWS, EmbeddingTable, validate_schema
 from placevec.table.filter import Filter
@@ -346,7 +346,7 @@ class ParquetTable(StoredTable):
 def open_parquet(path: str | Path | Remote) -> tuple[pq.ParquetFile, Mapping[bytes, bytes]]:
     """A Parquet file and its key-value footer; FormatError if it is none, is empty or was cut short."""
     where = located(path)
-    size, head, tail = _ends(where)
+    size, head, tail = ends(where)
     if head != b"PAR1":
         raise FormatError(f"{path}: this is no Parquet file (it begins with {head!r})")
     if tail != b"PAR1":
@@ -358,30 +358,6 @@ def open_parquet(path: str | Path | Remote) -> tuple[pq.ParquetFile, Mapping[byt
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from error
     return file, file.metadata.metadata or {}
-
-
-def _ends(where: Path | Remote) -> tuple[int, bytes, bytes]:
-    """The size, the first and the last four bytes of a file; FormatError where there is none, or nothing in it."""
-    if isinstance(where, Remote):
-        try:
-            size = where.size
-        except FileNotFoundError:
-            raise FormatError(f"{where}: no such object") from None
-    else:
-        if not where.exists():
-            raise FormatError(f"{where}: no such file")
-        if where.is_dir():
-            raise FormatError(f"{where}: this is a folder, a Parquet file is expected")
-        size = where.stat().st_size
-    if size == 0:
-        raise FormatError(f"{where}: the file is empty")
-    at = max(0, size - 4)
-    if isinstance(where, Remote):
-        return size, where.read_range(0, min(4, size)), where.read_range(at, size - at)
-    with where.open("rb") as handle:
-        head = handle.read(4)
-        handle.seek(at)
-        return size, head, handle.read(4)
 
 
 def geo_footer(bounds: NDArray[np.float64], kinds: set[str]) -> dict[str, Any]:

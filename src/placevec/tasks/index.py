@@ -58,7 +58,8 @@ def index_table(
         cells: of ivf: how many; by default about 4 √n.
         probes: of ivf: the cells that a query looks into.
         m: of hnsw: the links of a node.
-        ef: of hnsw: the nodes that a query keeps in sight.
+        ef: of hnsw: the nodes that a query keeps in sight; by default, as `probes`, the least with which a sample of
+            the rows finds 99 % of its true neighbours.
         update: add the rows that the index does not know, and remove those that are gone.
         progress: called with what is done, all there is, and in which step.
 

@@ -343,11 +343,14 @@ def cell_places(cells: NDArray[np.uint64], resolution: int) -> Places:
 def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
     """A raster by the name of a dataset, by file or by address, and what provenance says of it.
 
+    Of a dataset of several files one is named as ``dataset:zion/nlcd2011.tif``.
+
     Raises UsageError if it is neither a dataset of rasters nor a file that exists.
     """
     from placevec.sources import earth
-    from placevec.sources.catalog import source_refs
+    from placevec.sources.catalog import fetch, source_refs
     from placevec.sources.rasters import Raster
+    from placevec.sources.remote import named as remote
 
     named: dict[str, Callable[[], Raster]] = {
         "blue-marble": earth.blue_marble,
@@ -358,8 +361,17 @@ def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
     wanted = rest if colon and kind == "dataset" else name
     if wanted in named:
         return named[wanted](), source_refs(wanted)
+    if wanted in remote.REMOTE_RASTERS:
+        return Raster(f"{remote.PREFIX}{wanted}"), remote.source_refs(wanted)
+    if colon and kind == "dataset":
+        dataset, _, file = rest.partition("/")
+        files = fetch(dataset)
+        if file not in files:
+            raise UsageError(f"the dataset {dataset!r} has no raster {file!r}; its files: {', '.join(sorted(files))}")
+        return Raster(files[file]), tuple(ref for ref in source_refs(dataset) if ref.href.endswith(file))
     if "://" not in name and not Path(name).exists():
-        raise UsageError(f"{name!r} is no raster: give a file, an address, or one of {', '.join(sorted(named))}")
+        known = ", ".join(sorted({*named, *remote.REMOTE_RASTERS}))
+        raise UsageError(f"{name!r} is no raster: give a file, an address, or one of {known}")
     return Raster(name), (SourceRef(href=Path(name).name if "://" not in name else name),)
 
 

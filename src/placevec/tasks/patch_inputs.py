@@ -26,6 +26,8 @@ class LayerOption(BaseModel):
         resampling: of classes "nearest" or "mode", of values "bilinear" or "nearest"; by default the first.
         band: of a raster of several bands, from 1.
         unknown: what a code is that the class table does not have.
+        empty: the code of a class that nodata within the raster stands for, such as 80, water, of a map that leaves
+            out the open sea.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -36,6 +38,7 @@ class LayerOption(BaseModel):
     resampling: Literal["nearest", "mode", "bilinear"] | None = None
     band: int = Field(default=1, ge=1)
     unknown: Literal["error", "nodata"] = "error"
+    empty: int | None = None
 
     def __str__(self) -> str:
         return self.raster
@@ -60,7 +63,7 @@ class LayerOption(BaseModel):
             raster, band = Raster(self.raster, bands=[self.band]), 1  # the others need not be read
         # Messages and identities name the raster as the user wrote it.
         raster.href = self.raster
-        return Layer(self.name, raster, self.table, self.resampling, band, self.unknown)
+        return Layer(self.name, raster, self.table, self.resampling, band, self.unknown, self.empty)
 
 
 class Patches(BaseModel):
@@ -103,7 +106,7 @@ class Patches(BaseModel):
 
 
 def parse_layer(text: str) -> LayerOption:
-    """The layer that ``cover=nlcd2011.tif,classes=nlcd`` writes; further keys are resampling, band and unknown.
+    """The layer that ``cover=nlcd2011.tif,classes=nlcd`` writes; further keys are resampling, band, unknown and empty.
 
     Raises:
         UsageError: the text is none.
@@ -111,7 +114,7 @@ def parse_layer(text: str) -> LayerOption:
     first, *rest = text.split(",")
     name, equals, raster = first.partition("=")
     given: dict[str, Any] = {"name": name.strip(), "raster": raster.strip()}
-    known = ("classes", "resampling", "band", "unknown")
+    known = ("classes", "resampling", "band", "unknown", "empty")
     for part in rest:
         key, sign, value = part.partition("=")
         if not sign or key.strip() not in known or not value.strip():

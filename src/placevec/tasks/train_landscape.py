@@ -31,7 +31,6 @@ def train_landscape(
     settings: Mapping[str, Any],
     run: Path,
     *,
-    layers: tuple[str, ...] | None = None,
     rule: tuple[str, int, float | None] = ("h3:6", 10, None),
     test_folds: int = 0,
     untrained: str | Path | None = None,
@@ -45,7 +44,6 @@ def train_landscape(
         out: the model folder.
         settings: of `train.landscape.LandscapeTraining`, as JSON.
         run: folder of the run.
-        layers: the layers that are read; by default all.
         rule: blocks, folds and buffer in metres of the validation split; the buffer is by default a patch's ground.
         test_folds: folds that are kept for a test: no pair of theirs is learned from, nor chooses the weights.
         untrained: where to write the same network before its first step.
@@ -69,7 +67,7 @@ def train_landscape(
             "a landscape is learned from patches: give the folder of a patch set of pairs (--on), which "
             "`placevec area patches --samples N` writes"
         )
-    pairs = Pairs.of(source, layers or known)
+    pairs = Pairs.of(source, training.layers or known)
     block, folds, buffer_m = rule
     ground = float(getattr(source, "ground_m", 0.0))
     parts = split_pairs(pairs.lonlat, pairs.other, block, folds, ground if buffer_m is None else buffer_m, test_folds)
@@ -80,7 +78,6 @@ def train_landscape(
         keep,
         training,
         run,
-        layers=layers,
         progress=progress,
         restart=restart,
         saw=(Saw("", PLACE, parts.spec, parts.seen),),

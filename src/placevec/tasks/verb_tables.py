@@ -60,6 +60,7 @@ class EmbedOptions(Reads):
     dtype: Literal["float32", "float16", "int8"] = "float32"
     batch: int = Field(256, ge=1)
     workers: int = Field(1, ge=1)
+    engine: Literal["local", "ray"] = "local"
 
     def input(self, context: Context) -> Input:
         """The Input that these options describe."""
@@ -72,7 +73,8 @@ class EmbedOptions(Reads):
         }
         if self.images is None and self.captions is None:
             return Input(**{**super().input(context).model_dump(), **files})
-        strays = {"raster", "ground_m", "on", "resolution", "lon", "lat", "id"} & self.model_fields_set
+        placed = {"raster", "layers", "mask_centre", "ground_m", "on", "resolution", "lon", "lat", "id"}
+        strays = placed & self.model_fields_set
         if strays:
             raise UsageError(f"{min(strays)} is for places on a map, and image files are read: leave it out")
         return Input(
@@ -117,14 +119,6 @@ class ImportOptions(Options):
     dtype: Literal["float32", "float16", "int8"] | None = None
     as_: str = Field("table", alias="as")
     basis: str | None = None
-
-
-class ExportOptions(Options):
-    """Options of `export` in a recipe."""
-
-    table: InPath
-    out: OutPath
-    geometry: Literal["stored", "point", "cell"] = "stored"
 
 
 def train_step(options: TrainOptions, context: Context) -> Any:
@@ -185,6 +179,7 @@ def embed_step(options: EmbedOptions, context: Context) -> Any:
         context.path(options.out),
         batch=options.batch,
         workers=options.workers,
+        engine=options.engine,
         dtype=options.dtype,
         seed=context.seed,
         sources=given.sources(),
@@ -219,10 +214,3 @@ def import_step(options: ImportOptions, context: Context) -> Any:
         return import_model(files, out, options.as_, basis=options.basis)
     words = options.model_dump(exclude={"files", "out", "as_", "basis"}, exclude_none=True)
     return import_tables(files, out, **words)
-
-
-def export_step(options: ExportOptions, context: Context) -> Any:
-    """Run the step."""
-    from placevec.tasks.export import export_table
-
-    return export_table(context.path(options.table), context.path(options.out), geometry=options.geometry)

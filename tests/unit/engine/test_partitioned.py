@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedding_fakes import FakeEncoder
-from parted_fakes import FlagEncoder, PartedFake, Stretch, images, made_places
+from parted_fakes import FlagEncoder, PartedFake, Stretch, images, made_places, ones
 from placevec.engine.embedding import EmbedWork
 from placevec.engine.jobs import Job, job_folder, plan_parts
 from placevec.engine.shards import Shard, check_plan
 from placevec.errors import JobError, SchemaError, UsageError
 from placevec.sources.base import ArraySource, PartedSource, Partitioned
-from placevec.table import Places, open_table, read_skipped, read_table
+from placevec.table import open_table, read_skipped, read_table
+from placevec.table.stored_places import PlacesSink, StoredPlaces
 from placevec.table.unique import UniqueIds
 from placevec.tasks.embed import embed
 
@@ -167,26 +168,19 @@ def test_memory_does_not_grow_with_the_job(tmp_path: Path) -> None:
 
 
 def test_stored_places_and_their_content(tmp_path: Path) -> None:
-    class Stored:
-        num_rows = 200
-        parts = (Stretch("a", 0, 120, "a"), Stretch("b", 120, 200, "b"))
-
-        def read(self, start: int, stop: int) -> Places:
-            return made_places(start, stop)
-
-        def template(self) -> Places:
-            return made_places(0, 0)
-
-        def fingerprint(self) -> str:
-            return "stored"
-
-    def content(places: Places) -> ArraySource:
-        return ArraySource(places, {"image": np.ones((len(places), 3, 4, 4), dtype=np.uint8)})
-
-    source = PartedSource(Stored(), content, "ones")
-    assert source.fingerprint() == "stored ones"
+    with PlacesSink(tmp_path / "places.parquet") as sink:
+        sink.write(made_places(0, 120), "a")
+        sink.write(made_places(120, 200), "b")
+    stored = StoredPlaces(tmp_path / "places.parquet")
+    source = PartedSource(stored, ones, "ones")
+    assert isinstance(source, Partitioned)
+    assert source.fingerprint() == f"{stored.fingerprint()} ones"
     summary = embed(source, FakeEncoder(), tmp_path / "t.parquet", **ROWS)
     assert (summary.rows, summary.shards) == (200, 4)
+    table = read_table(tmp_path / "t.parquet")
+    assert list(table.ids) == list(made_places(0, 200).ids)
+    two = embed(source, FakeEncoder(), tmp_path / "u.lance", workers=2, **ROWS)
+    assert two.fingerprint == summary.fingerprint
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -271,7 +271,8 @@ class _Ranges(SimpleHTTPRequestHandler):
         pass
 
 
-def test_remote_reads_fetch_only_what_they_need(tmp_path):
+def test_remote_reads_fetch_only_what_they_need(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     array = np.random.default_rng(0).integers(0, 255, (2048, 2048), dtype=np.uint8)
     path = write(
         tmp_path / "big.tif",

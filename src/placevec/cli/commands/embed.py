@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,13 @@ from placevec.cli.commands.import_ import Storage
 from placevec.cli.commands.options import Bbox, Format, Out, Quiet, Seed
 
 GRID = "grid"
+
+
+class Engine(StrEnum):
+    """Who does the shards of a job."""
+
+    local = "local"
+    ray = "ray"
 
 
 def command(
@@ -50,6 +58,7 @@ def command(
     dtype: Annotated[Storage, typer.Option(help="How vectors are stored.")] = Storage.float32,
     batch: Annotated[int, typer.Option(min=1, help="Places encoded at once.")] = 256,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
+    engine: Annotated[Engine, typer.Option(help="Who does the work: this machine, or a Ray cluster.")] = Engine.local,
     restart: Annotated[bool, typer.Option("--restart", help="Forget what an unfinished job has done.")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -130,6 +139,7 @@ def command(
             out,
             batch=batch,
             workers=workers,
+            engine=engine.value,
             dtype=dtype.value,
             restart=restart,
             seed=seed,

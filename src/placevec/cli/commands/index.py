@@ -36,9 +36,9 @@ def command(
         Kind | None, typer.Option(help="By default flat up to 100,000 rows, else ivf-sq8.", show_default=False)
     ] = None,
     cells: Annotated[int | None, typer.Option(min=1, help="Of ivf: how many; by default about 4 √n.")] = None,
-    probes: Annotated[int | None, typer.Option(min=1, help="Of ivf: cells that a query looks into; 64.")] = None,
+    probes: Annotated[int | None, typer.Option(min=1, help="Of ivf: cells that a query looks into; by trial.")] = None,
     m: Annotated[int | None, typer.Option(min=2, help="Of hnsw: links of a node; 16.")] = None,
-    ef: Annotated[int | None, typer.Option(min=1, help="Of hnsw: nodes that a query keeps in sight; 128.")] = None,
+    ef: Annotated[int | None, typer.Option(min=1, help="Of hnsw: nodes that a query keeps in sight; by trial.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Add new rows to the index, remove those gone.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Read all of the index and say if it is in order.")] = False,
     to: Annotated[

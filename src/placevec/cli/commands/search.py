@@ -38,6 +38,14 @@ def command(
     min_distance: Annotated[
         str | None, typer.Option(help="Hits lie at least this far from the examples, such as 25km.")
     ] = None,
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Instead of -k: the best-matching share of the area that may be found, such as 0.1."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the hits: .geojson, .parquet, .csv, .gpkg, .tif, .pmtiles."),
+    ] = None,
     include_self: Annotated[bool, typer.Option("--include-self", help="The examples may be hits.")] = False,
     form: Format = None,
 ) -> None:
@@ -49,6 +57,8 @@ def command(
     Example: placevec search ucm.parquet --text "two tennis courts beside trees" -k 8
 
     Example: placevec search qdrant://localhost:6333/places --like 851f1d4bfffffff --near 8.6,50.1,300km
+
+    Example: placevec search landscape.parquet --like 892986a0c2bffff --coverage 0.1 -o like.geojson
 
     Example: placevec search demo/iberia/tables/image.parquet --at -3.7,40.4 --near -3.7,40.4,300km -k 8
     """
@@ -65,28 +75,63 @@ def command(
         from placevec.tasks.encoders import build_encoder
 
         of_places = build_encoder(str(encoder))
-    hits = search(
-        list(tables) if len(tables) > 1 else tables[0],
-        text=text or None,
-        image=image or None,
-        like=like or None,
-        not_text=not_text or None,
-        not_image=not_image or None,
-        unlike=unlike or None,
-        at=lonlat_from(at),
-        encoder=of_places,
-        model=model,
-        k=k,
-        filter=filter_from(bbox, near, within, where),
-        exclude_self=not include_self,
-        min_distance_m=None if min_distance is None else parse_near(f"0,0,{min_distance}")[2],
-    )
+    if coverage is not None:
+        hits = _covering(
+            tables,
+            coverage,
+            {"--min-distance": min_distance, "--include-self": include_self or None},
+            text=text or None,
+            image=image or None,
+            like=like or None,
+            not_text=not_text or None,
+            not_image=not_image or None,
+            unlike=unlike or None,
+            at=lonlat_from(at),
+            encoder=of_places,
+            model=model,
+            filter=filter_from(bbox, near, within, where),
+        )
+    else:
+        hits = search(
+            list(tables) if len(tables) > 1 else tables[0],
+            text=text or None,
+            image=image or None,
+            like=like or None,
+            not_text=not_text or None,
+            not_image=not_image or None,
+            unlike=unlike or None,
+            at=lonlat_from(at),
+            encoder=of_places,
+            model=model,
+            k=k,
+            filter=filter_from(bbox, near, within, where),
+            exclude_self=not include_self,
+            min_distance_m=None if min_distance is None else parse_near(f"0,0,{min_distance}")[2],
+        )
     note(str(hits.plan))
+    if out is not None:
+        from placevec.tasks.export_places import export_hits
+
+        emit([export_hits(hits, out)], form)
+        return
     if form is Form.geojson:
         sys.stdout.write(json.dumps(hits.to_geojson(), default=plain, ensure_ascii=False) + "\n")
         return
     shown = form is Form.table or (form is None and sys.stdout.isatty())
     emit(_for_reading(hits) if shown else hits.to_records(), form)
+
+
+def _covering(tables: list[str], share: float, others: dict[str, Any], **words: Any) -> Hits:
+    """The best-matching share of the area of one table, by what `search` takes."""
+    from placevec.errors import UsageError
+    from placevec.tasks.map_similarity import coverage
+
+    if len(tables) > 1 or "://" in tables[0]:
+        raise UsageError("--coverage goes with one table of this machine: scores of all its rows are compared")
+    odd = next((name for name, value in others.items() if value is not None), None)
+    if odd is not None:
+        raise UsageError(f"{odd} does not go with --coverage, which takes all that matches best")
+    return coverage(tables[0], share, **words)
 
 
 def _for_reading(hits: Hits) -> list[dict[str, Any]]:

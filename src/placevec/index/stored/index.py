@@ -177,20 +177,27 @@ class StoredIndex(Index):
         slots = candidates if known.all() else np.where(known, candidates, 0)
         rows = self._rows[slots]
         known &= rows >= 0
-        rough = np.empty(candidates.shape, dtype=np.float32)
-        step = max(1, _PAIRS_BYTES // (4 * candidates.shape[1] * self.space.dims))
-        for start in range(0, len(queries), step):
-            part = slice(start, start + step)
-            rough[part] = self._rough(queries[part], slots[part])
-        rough[~known] = -np.inf
-        # float32 says who is near enough; those few are scored in a way that no company changes.
         width = candidates.shape[1]
         few = min(k + _SPARE, width)
         lines = np.arange(len(queries))[:, None]
-        at = (np.argpartition(rough, width - few, axis=1)[:, width - few :] + lines * width).reshape(-1)
-        slots, rows, known = slots.reshape(-1)[at], rows.reshape(-1)[at], known.reshape(-1)[at]
-        vectors = self.vectors.take(slots, axis=0).astype(np.float32)
-        scores = exact_scores(queries.repeat(few, axis=0), vectors, self.space)
+        if few < width:
+            # float32 says who is near enough; those few are scored in a way that no company changes.
+            rough = np.empty(candidates.shape, dtype=np.float32)
+            step = max(1, _PAIRS_BYTES // (4 * width * self.space.dims))
+            for start in range(0, len(queries), step):
+                part = slice(start, start + step)
+                rough[part] = self._rough(queries[part], slots[part])
+            rough[~known] = -np.inf
+            at = np.argpartition(rough, width - few, axis=1)[:, width - few :] + lines * width
+            slots, rows, known = (values.reshape(-1)[at] for values in (slots, rows, known))
+        slots, rows, known = slots.reshape(-1), rows.reshape(-1), known.reshape(-1)
+        scores = np.empty(len(slots), dtype=np.float32)
+        owner = np.arange(len(slots)) // few
+        step = max(1, _PAIRS_BYTES // (4 * self.space.dims))
+        for start in range(0, len(slots), step):
+            part = slice(start, start + step)
+            vectors = self.vectors.take(slots[part], axis=0).astype(np.float32)
+            scores[part] = exact_scores(queries[owner[part]], vectors, self.space)
         if not known.all():
             scores[~known] = -np.inf
             rows[~known] = np.iinfo(np.int64).max

@@ -67,8 +67,8 @@ def tuned(structure: Any, vectors: Any, space: Space, settings: IndexSettings) -
     with one_thread(need("faiss", extra="faiss", purpose="an index that is kept")):
         number = trial.number if trial.number is not None else trial.least()
         settings = settings.with_(**{trial.name: number})
-        full, error = trial.recall(number, OVERSAMPLE)
-        for oversample in (*_OVERSAMPLES, OVERSAMPLE):
+        full, error = trial.recall(number, trial.most_oversample)
+        for oversample in trial.oversamples:
             recall, _ = trial.recall(number, oversample)
             if recall >= full - _LOSS and recall - error >= min(TARGET, full - error):
                 break
@@ -85,6 +85,9 @@ class _Trial:
         self.name = "ef" if graph else "probes"
         self.number: int | None = settings.ef if graph else settings.probes
         self.most = min(_MOST_EF, structure.ntotal) if graph else int(structure.nlist)
+        # A graph keeps at least the candidates in sight: fewer of them let it look less far.
+        self.oversamples = _OVERSAMPLES[:2] if graph else (*_OVERSAMPLES, OVERSAMPLE)
+        self.most_oversample = self.oversamples[-1]
         self._finder = GraphFinder if graph else CellFinder
 
     def recall(self, number: int, oversample: float) -> tuple[float, float]:
@@ -99,13 +102,12 @@ class _Trial:
 
     def enough(self, number: int) -> bool:
         """Whether so much effort finds enough, with one standard error to spare."""
-        recall, error = self.recall(number, OVERSAMPLE)
+        recall, error = self.recall(number, self.most_oversample)
         return recall - error >= TARGET
 
     def least(self) -> int:
         """The least effort that finds enough, to about a tenth; the most there is where none does."""
-        # A graph keeps at least the candidates in sight.
-        high = min(self.most, int(np.ceil(OVERSAMPLE * (self.k + 1))) if self.name == "ef" else 4)
+        high = min(self.most, int(np.ceil(self.most_oversample * (self.k + 1))) if self.name == "ef" else 4)
         low = high - 1 if self.name == "ef" else 0
         while not self.enough(high):
             if high >= self.most:

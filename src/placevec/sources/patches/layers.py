@@ -38,6 +38,7 @@ class Layer:
     resampling: LayerResampling | None = None
     band: int = 1  # position among the raster's bands, from 1
     unknown: Literal["error", "nodata"] = "error"  # what a code is that the class table does not have
+    empty: int | None = None  # of classes: the code that nodata within the raster stands for, such as that of the sea
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", self.name) or self.name in _TAKEN:
@@ -50,6 +51,9 @@ class Layer:
             raise UsageError(f"layer {self.name}: {kind} are read by {' or '.join(allowed)}, not {chosen!r}{hint}")
         if self.unknown not in ("error", "nodata"):
             raise UsageError(f'layer {self.name}: unknown is {self.unknown!r}; choose "error" or "nodata"')
+        if self.empty is not None and (self.classes is None or self.empty not in self.classes.indices):
+            known = "values have no classes" if self.classes is None else f"no class of {self.classes.name}"
+            raise UsageError(f"layer {self.name}: empty is {self.empty}: {known}; give a code of the class table")
         if not 1 <= self.band <= self.raster.count:
             raise DataError(f"{self.raster.href} has no band {self.band}; it has 1 to {self.raster.count}")
         object.__setattr__(self, "resampling", chosen)
@@ -84,7 +88,15 @@ class Layer:
         if valid is not None and not valid.any():  # of the sea there is much
             return np.zeros((height, width), dtype=np.uint8)
         out = self.classes.marks(raw, unknown=self.unknown)
-        return out if valid is None else out * valid
+        if valid is not None:
+            out = out.copy()
+            out[~valid] = 0
+            if self.empty is not None:
+                rows, cols = np.arange(row, row + height), np.arange(col, col + width)
+                inside = (rows >= 0) & (rows < level.height)
+                across = np.ones(width, dtype=bool) if self.raster.wraps else (cols >= 0) & (cols < level.width)
+                out[~valid & inside[:, None] & across[None, :]] = self.classes.indices[self.empty]
+        return out
 
     def check_codes(self, window: NDArray[np.uint8], level: Level, row: int, col: int, at: NDArray[Any]) -> None:
         """DataError if one of the pixels `at` (flat) of a `window` that begins at (row, col) is of no known class."""
@@ -105,6 +117,7 @@ class Layer:
             "resampling": self.resampling,
             "band": self.raster.bands[self.band - 1],
             "unknown": self.unknown,
+            **({} if self.empty is None else {"empty": self.empty}),
         }
 
 

@@ -184,7 +184,9 @@ class PatchSource:
     def _reasons(self, number: int, lon: Floats, lat: Floats, valid: Floats) -> list[str]:
         """Why places (m,) with these shares of valid pixels have no patch."""
         layer = self.layers[number]
-        told = np.full(len(lon), f"less than {self.min_valid:.0%} of its pixels have data in {layer.title}", dtype=object)
+        told = np.full(
+            len(lon), f"less than {self.min_valid:.0%} of its pixels have data in {layer.title}", dtype=object
+        )
         empty = np.flatnonzero(valid == 0.0)
         told[empty] = f"no data in {layer.title}"
         # Corners and middles first: few squares lie across the rim.

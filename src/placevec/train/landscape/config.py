@@ -18,6 +18,7 @@ Start = Literal["closed-form", "random"]
 class LandscapeTraining:
     """How a landscape encoder is trained on pairs of neighbouring patches."""
 
+    layers: tuple[str, ...] = ()  # the layers of the patches that are read; none: all
     dims: int = 64  # components of a vector
     stem: int = 4  # side of the squares of pixels that the first convolution reads
     widths: tuple[int, ...] = (32, 64)  # channels of the residual stages; none: statistics alone

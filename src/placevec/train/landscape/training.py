@@ -39,7 +39,6 @@ def train_landscape(
     config: LandscapeTraining,
     folder: str | Path,
     *,
-    layers: tuple[str, ...] | None = None,
     progress: Report | None = None,
     restart: bool = False,
     **card: Any,
@@ -54,7 +53,6 @@ def train_landscape(
         keep: (pairs,) bool, which pairs are used at all.
         config: the settings.
         folder: of the run; the same call goes on with a run that was killed.
-        layers: the layers that are read; by default all.
         progress: called as (step, total, metrics).
         restart: forget what is in the folder.
         card: fields of the ModelCard (licence, sources, parents ...).
@@ -67,7 +65,7 @@ def train_landscape(
         CheckpointError: see `train.loop.fit`.
     """
     known = {layer.name: layer for layer in getattr(source, "layers", ())}
-    names = tuple(known) if layers is None else layers
+    names = config.layers or tuple(known)
     odd = next((name for name in names if name not in known), None)
     if odd is not None or not names:
         raise UsageError(f"the patches have no layer {odd!r}; they have {', '.join(known) or 'none'}")

@@ -101,7 +101,7 @@ def test_killed_at_any_moment_it_goes_on(undisturbed, tmp_path, workers):
     folder = tmp_path / "p"
     rng = np.random.default_rng(workers)
     kills = 0
-    for _ in range(4):
+    for _ in range(2 * workers):
         process = subprocess.Popen([sys.executable, str(SCRIPT), str(folder), str(workers), "0.05"])
         began = len(list(folder.glob("part-*")))
         while process.poll() is None and len(list(folder.glob("part-*"))) < began + 2:
@@ -109,7 +109,7 @@ def test_killed_at_any_moment_it_goes_on(undisturbed, tmp_path, workers):
         time.sleep(rng.uniform(0, 0.06))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
-    assert kills >= 2
+    assert kills >= workers
     if not json.loads((folder / "patches.json").read_text())["complete"]:
         with pytest.raises(JobError, match="not complete: run the same"):
             PatchSet(folder)

@@ -105,6 +105,18 @@ def test_threads_and_other_processes(served: Served, local: Path) -> None:
     np.testing.assert_array_equal(again.sample(parts[0]), wanted[0])
 
 
+def test_a_handle_may_be_used_and_end_in_another_thread(served: Served, local: Path) -> None:
+    # rasterio keeps its openers in variables of a context; a thread has another one.
+    from placevec.sources.remote import RemoteFile
+    from placevec.sources.remote.opener import Opener, RemoteDataset
+
+    file = RemoteFile(f"{served.address}/a.tif")
+    with ThreadPoolExecutor(1) as pool:
+        handle = pool.submit(lambda: RemoteDataset(Opener(file))).result()
+    np.testing.assert_array_equal(handle.read(1), GdalReader(str(local)).read(-1, 0, 0, 2048, 2048)[0][0])
+    del handle  # warnings are errors: what cannot be closed would show
+
+
 def test_a_server_that_goes_away_half_way(local: Path, served: Served) -> None:
     raster = Raster(f"{served.address}/a.tif")
     served.status = 503

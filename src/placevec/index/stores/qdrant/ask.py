@@ -44,8 +44,9 @@ def nearly(limit: int) -> Any:
     """The graph is asked, with enough in sight for `limit` hits, and what it finds is scored by the vectors.
 
     It is never asked with a filter: of the points that pass, a filtered walk finds what the rest of the graph still
-    connects. Measured on 6,000 clustered vectors, recall at 10 was .27 with six points left out, and .80 in a circle
-    with 4 % of them, looking beyond nodes that do not pass (ACORN) included.
+    connects. Measured with qdrant-edge 0.9 on 6,000 clustered vectors, where it was made to walk: recall at 10 was .81
+    where an attribute let 11 % pass and .01 in a circle with 6 %, with and without looking beyond nodes that do not
+    pass (ACORN).
     """
     return models.SearchParams(
         hnsw_ef=max(_EF, 2 * limit),

@@ -65,6 +65,7 @@ def test_indexes_change_no_answer(tmp_path) -> None:
     assert with_indexes == {name: list(store.search(query, 1000, wish).ids) for name, wish in FILTERS.items()}
 
 
+@pytest.mark.parametrize("kept", [5], ids=["h3"], indirect=True)
 @pytest.mark.parametrize("where", WHERE)
 def test_where(kept, where: str) -> None:
     table, store = kept
@@ -72,6 +73,7 @@ def test_where(kept, where: str) -> None:
     assert set(hits.ids) == set(table.ids[table.resolve(Filter(where=where))[0]])
 
 
+@pytest.mark.parametrize("kept", [5], ids=["h3"], indirect=True)
 @pytest.mark.parametrize("where", BAD_WHERE)
 def test_where_refused(kept, where: str) -> None:
     table, store = kept
@@ -79,6 +81,7 @@ def test_where_refused(kept, where: str) -> None:
         store.search(np.ones(table.dims), 3, Filter(where=where))
 
 
+@pytest.mark.parametrize("kept", [5], ids=["h3"], indirect=True)
 @given(where=wheres)
 @settings(max_examples=25)
 def test_where_is_what_arrow_says(kept, where: str) -> None:
@@ -148,18 +151,18 @@ def test_rows_that_come_after_the_index(tmp_path) -> None:
 
 @pytest.mark.parametrize("ending", ["parquet", "lance"])
 def test_a_table_in_a_file(tmp_path, ending: str) -> None:
-    table = make_table(10_000, 4)
+    table = make_table(6_000, 4)
     write_table(table, tmp_path / f"t.{ending}")
     stored = open_table(tmp_path / f"t.{ending}")
     steps = []
     store = store_at(tmp_path, ann_rows=0)
     assert counts(store.load(stored, progress=lambda *told: steps.append((*told[:2], told[2]["step"])))) == (
-        10_000,
+        6_000,
         0,
         0,
     )
-    assert steps[-2:] == [(10_000, 10_000, "copy"), (10_000, 10_000, "index")]
-    assert counts(store.load(table)) == (0, 0, 10_000)
+    assert steps[-2:] == [(6_000, 6_000, "copy"), (6_000, 6_000, "index")]
+    assert counts(store.load(table)) == (0, 0, 6_000)
     assert store.index(stored).search(table.vectors()[:2], 1)[1] == pytest.approx(1.0)
 
 
@@ -245,6 +248,7 @@ open_store(sys.argv[1]).load(table.with_column("count", table.column("count") + 
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_the_old_version(tmp_path) -> None:
     from placevec.provenance import Space
 

@@ -30,6 +30,7 @@ def test_no_such_host_and_no_such_option() -> None:
         open_store("postgresql://localhost/db?table=x&colour=red").card()
 
 
+@pytest.mark.slow
 def test_a_server_that_crashes(postgres_server, monkeypatch) -> None:
     server = postgres_server
     wrong = server.url.replace(PASSWORD, "secret-but-wrong")

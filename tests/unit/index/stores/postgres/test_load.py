@@ -57,15 +57,15 @@ def test_many_changes_make_a_new_graph(make_store) -> None:
 
 @pytest.mark.parametrize("ending", ["parquet", "lance"])
 def test_a_table_in_a_file(make_store, tmp_path, ending: str) -> None:
-    table = make_table(10_000, 4)
+    table = make_table(6_000, 4)
     write_table(table, tmp_path / f"t.{ending}")
     steps = []
     store = make_store()
     stored = open_table(tmp_path / f"t.{ending}")
     done = store.load(stored, progress=lambda done, total, more: steps.append((done, total, more["step"])))
-    assert counts(done) == (10_000, 0, 0)
-    assert steps[-2:] == [(10_000, 10_000, "copy"), (10_000, 10_000, "index")]
-    assert counts(store.load(table)) == (0, 0, 10_000)
+    assert counts(done) == (6_000, 0, 0)
+    assert steps[-2:] == [(6_000, 6_000, "copy"), (6_000, 6_000, "index")]
+    assert counts(store.load(table)) == (0, 0, 6_000)
     assert store.index(stored).search(table.vectors()[:2], 1)[1] == pytest.approx(1.0)
 
 

@@ -45,6 +45,7 @@ def test_filters(kept, name: str) -> None:
     assert len(store.search(query, 3, FILTERS[name])) == min(3, count)
 
 
+@pytest.mark.parametrize("kept", [5], ids=["h3"], indirect=True)
 @pytest.mark.parametrize("where", WHERE)
 def test_where(kept, where: str) -> None:
     table, store = kept
@@ -52,6 +53,7 @@ def test_where(kept, where: str) -> None:
     assert set(hits.ids) == set(table.ids[table.resolve(Filter(where=where))[0]])
 
 
+@pytest.mark.parametrize("kept", [5], ids=["h3"], indirect=True)
 @pytest.mark.parametrize("where", BAD_WHERE)
 def test_where_refused(kept, where: str) -> None:
     table, store = kept
@@ -59,6 +61,7 @@ def test_where_refused(kept, where: str) -> None:
         store.search(np.ones(table.dims), 3, Filter(where=where))
 
 
+@pytest.mark.parametrize("kept", [5], ids=["h3"], indirect=True)
 @given(where=wheres)
 @settings(max_examples=25)
 def test_where_is_what_arrow_says(kept, where: str) -> None:

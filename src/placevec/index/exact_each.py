@@ -1,0 +1,93 @@
+"""Exact search for many queries, each among rows of its own: what several look at is read once.
+
+One product of many queries with a page of the table costs a third of their products one by one, which wait for the
+memory; and where few rows are to be scored, most of the time goes into calling numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from placevec.index.base import Found, Rows, Vectors, best_of, exact_scores
+from placevec.index.exact import FEW_NUMBERS, ONE_BYTES, ExactIndex, Race, not_finite
+from placevec.table import EmbeddingTable
+from placevec.table.codec import decode
+
+# Queries with rows of their own go together, so many at a time: those with so many numbers to read share the pages of
+# the table (one of which a query wants less than one in `_DENSE` rows it reads alone), those with few are scored in
+# blocks of so many bytes.
+_PAGED_NUMBERS = 1 << 18
+_BESIDE_BYTES = 1 << 20
+_TOGETHER = 256
+_DENSE = 8
+
+
+def find_each(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Found]:
+    """As `ExactIndex.find` for each query (q, d) and its own `rows`, in shapes (1, k)."""
+    answers: list[Found] = []
+    for start in range(0, len(rows), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        few = _few(index, queries[part], k, rows[part])
+        rough = _shared(index, queries[part], rows[part])
+        for at, own in enumerate(rows[part]):
+            query = queries[start + at]
+            if at in few:
+                answers.append(few[at])
+            elif at in rough and len(own) > k:
+                found, scores = index.one(query, k, own, rough[at])
+                answers.append((found[None], scores[None]))
+            else:
+                answers.append(index.find(query[None], k, own))
+    return answers
+
+
+def _few(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -> dict[int, Found]:
+    """The answers to those queries that have few rows of a table in memory, though k at least: all at once."""
+    dims = index.space.dims
+    chosen = [at for at, own in enumerate(rows) if k <= len(own) and len(own) * dims <= FEW_NUMBERS]
+    if len(chosen) < 2 or not isinstance(index.table, EmbeddingTable):
+        return {}
+    together = np.concatenate([rows[at] for at in chosen])
+    owner = np.repeat(np.arange(len(chosen)), [len(rows[at]) for at in chosen])
+    asked, scores = queries[chosen], np.empty(len(together), dtype=np.float32)
+    step = max(1, _BESIDE_BYTES // (8 * dims))
+    for start in range(0, len(together), step):
+        part = slice(start, start + step)
+        vectors = decode(index.raw.take(together[part], axis=0), index.table.meta.codec)
+        scores[part] = exact_scores(asked[owner[part]], vectors, index.space)
+    if np.isnan(scores).any():
+        raise not_finite(int(together[np.argmax(np.isnan(scores))]))
+    found, best = best_of(owner, together, scores, len(chosen), k)
+    return {at: (found[place][None], best[place][None]) for place, at in enumerate(chosen)}
+
+
+def _shared(index: ExactIndex, queries: Vectors, rows: Sequence[Rows]) -> dict[int, Vectors]:
+    """The products of each query with its rows, of those queries that have many: page by page of the table."""
+    least = _PAGED_NUMBERS // index.space.dims
+    many = [at for at, own in enumerate(rows) if least < len(own) < index.num_rows and index.quick(len(own))]
+    if len(many) < 2:
+        return {}
+    probes = Race(queries[many], 1, index).probe
+    step = max(256, ONE_BYTES // (4 * index.space.dims))
+    edges = np.arange(0, index.num_rows + step, step)
+    bounds = np.stack([np.searchsorted(rows[at], edges) for at in many])
+    counts = np.diff(bounds, axis=1)
+    dense = counts * _DENSE >= step
+    rough = [np.empty(len(rows[at]), dtype=np.float32) for at in many]
+    for page in np.flatnonzero(dense.any(axis=0)).tolist():
+        first = page * step
+        vectors = decode(index.raw[first : first + step], index.table.meta.codec)
+        who = np.flatnonzero(dense[:, page])
+        with np.errstate(invalid="ignore", over="ignore"):
+            products = probes[who] @ vectors.T
+        for line, at in zip(products, who.tolist(), strict=True):
+            low, high = bounds[at, page], bounds[at, page + 1]
+            whole = high - low == len(vectors)
+            rough[at][low:high] = line if whole else line.take(rows[many[at]][low:high] - first)
+    for at, number in enumerate(many):
+        rest = np.repeat(~dense[at], counts[at]).nonzero()[0]
+        if len(rest):
+            rough[at][rest] = index.products(probes[at], rows[number][rest])
+    return dict(zip(many, rough, strict=True))
