@@ -15,9 +15,9 @@ from pathlib import Path
 PAGES = Path(__file__).parent / "verbs"
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
 GROUPS = {
-    "area": ["new", "info", "captions"],
+    "area": ["new", "info", "captions", "stencil", "patches"],
     "data": ["list", "fetch", "verify"],
-    "evaluate": ["location", "retrieval", "evidence"],
+    "evaluate": ["location", "retrieval", "evidence", "landscape"],
 }
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of retrieval and of search run, whole and small: a claim that does not hold there is one of correctness."""
+"""The benchmarks of retrieval and search run, whole and small: a claim that fails there is one of correctness."""
 
 from __future__ import annotations
 

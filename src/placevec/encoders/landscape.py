@@ -57,7 +57,8 @@ class LandscapeEncoder(NetworkEncoder):
             data: for each layer (n, p, p): uint8 indices of classes, 0 for nothing; or values, NaN for nothing.
 
         Raises:
-            SchemaError: a layer is missing, or has another shape or type.
+            UsageError: a layer is missing.
+            SchemaError: a layer has another shape or type.
             DataError: a class that the encoder does not know.
         """
         given = {layer.name: self.take(data, layer.name) for layer in self.config.layers}
@@ -89,11 +90,11 @@ class LandscapeEncoder(NetworkEncoder):
         layer = self._classes
         if layer is None:
             return {}
-        patches = self.take(data, layer.name)
-        counts = _counts(patches.reshape(len(patches), -1), layer.classes)
-        known = counts[:, 1:]
+        patches = _layer(np.asarray(self.take(data, layer.name)), layer, self.config.pixels)
+        pixels = self.config.pixels**2
+        known = _counts(patches.reshape(len(patches), pixels), layer.classes)[:, 1:]
         main = known.argmax(axis=1)
-        share = known.max(axis=1, initial=0) / max(1, patches[0].size if len(patches) else 1)
+        share = known.max(axis=1) / pixels
         names = np.array([*self._names(layer), ""], dtype=object)
         named = np.where(share > 0, main, len(names) - 1)
         return {
@@ -122,10 +123,13 @@ class LandscapeEncoder(NetworkEncoder):
             patches: with `layers`, `pixels` and `ground_m`, as `sources.patches` has them.
         """
         ground_m = float(self.card.recipe.get("ground_m", 0.0))
-        if patches.pixels != self.config.pixels or (ground_m and abs(patches.ground_m / ground_m - 1.0) > 1e-6):
+        pixels = self.config.pixels
+        if patches.pixels != pixels or (ground_m and abs(patches.ground_m / ground_m - 1.0) > 1e-6):
+            ground = f"{ground_m:g} m and " if ground_m else ""
+            option = f"--ground {ground_m:g}m " if ground_m else ""
             raise SchemaError(
-                f"the encoder reads patches of {ground_m:g} m and {self.config.pixels} pixels a side, not of "
-                f"{patches.ground_m:g} m and {patches.pixels}: give --ground {ground_m:g}m --pixels {self.config.pixels}"
+                f"the encoder reads patches of {ground}{pixels} pixels a side, not of {patches.ground_m:g} m and "
+                f"{patches.pixels}: give {option}--pixels {pixels}"
             )
         layers = patches.layers
         there = {layer.name: layer for layer in layers}
@@ -170,26 +174,31 @@ def checked(data: Patches, config: LandscapeConfig) -> dict[str, Tensor]:
     count = -1
     out = {}
     for layer in config.layers:
-        patches = np.asarray(data[layer.name])
-        if patches.ndim != 3 or patches.shape[1:] != (config.pixels, config.pixels):
-            raise SchemaError(
-                f"the layer {layer.name!r} has patches of the shape {patches.shape[1:]}, the encoder reads "
-                f"{config.pixels} x {config.pixels} pixels"
-            )
+        patches = _layer(np.asarray(data[layer.name]), layer, config.pixels)
         if count not in (-1, len(patches)):
             raise SchemaError(f"the layer {layer.name!r} has {len(patches)} patches, the others have {count}")
         count = len(patches)
-        if layer.classes:
-            if patches.dtype.kind not in "iu":
-                raise SchemaError(f"the layer {layer.name!r} holds {patches.dtype}; classes are whole numbers")
-            if patches.size and int(patches.max()) > layer.classes:
-                raise DataError(
-                    f"the layer {layer.name!r} holds class {int(patches.max())}, the encoder knows {layer.classes}"
-                )
-            out[layer.name] = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.uint8))
-        else:
-            out[layer.name] = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.float32))
+        out[layer.name] = torch.from_numpy(np.ascontiguousarray(patches))
     return out
+
+
+def _layer(patches: NDArray[Any], layer: PlaneConfig, pixels: int) -> NDArray[Any]:
+    """The patches (n, pixels, pixels) of a layer as bytes or as float32; see `checked`."""
+    if patches.ndim != 3 or patches.shape[1:] != (pixels, pixels):
+        raise SchemaError(
+            f"the layer {layer.name!r} has patches of the shape {patches.shape[1:]}, the encoder reads "
+            f"{pixels} x {pixels} pixels"
+        )
+    if not layer.classes:
+        if patches.dtype.kind not in "iuf":
+            raise SchemaError(f"the layer {layer.name!r} holds {patches.dtype}; values are numbers")
+        return patches.astype(np.float32, copy=False)
+    if patches.dtype.kind not in "iu":
+        raise SchemaError(f"the layer {layer.name!r} holds {patches.dtype}; classes are whole numbers")
+    odd = [int(found) for found in (patches.max(initial=0), patches.min(initial=0)) if not 0 <= found <= layer.classes]
+    if odd:
+        raise DataError(f"the layer {layer.name!r} holds class {odd[0]}, the encoder knows 1 to {layer.classes}")
+    return patches.astype(np.uint8, copy=False)
 
 
 def set_feature_statistics(net: LandscapeNet, patches: Patches) -> Tensor:

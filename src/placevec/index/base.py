@@ -17,6 +17,7 @@ new index subclasses `Index` and is held against that suite.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -55,6 +56,7 @@ class Index(ABC):
         name: what kind of index it is, as the registry spells it.
         exact: whether `search` always finds the true best.
         reranks: whether an index that is not exact scores its finds by the vectors; if not, the planner does.
+        narrows: whether `narrow` ever says anything.
         space: the Space of its vectors.
         tower: the tower that made them.
         num_rows: the number of rows of its table.
@@ -63,6 +65,7 @@ class Index(ABC):
     name: str
     exact: bool
     reranks: bool = False
+    narrows: bool = False
     space: Space
     tower: str
     num_rows: int
@@ -111,6 +114,13 @@ class Index(ABC):
         if len(queries) and reach:
             found[:, :reach], scores[:, :reach] = self._search(queries, reach, rows)
         return found, scores
+
+    def narrow(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Rows | None]:
+        """Of the `rows` of each query those among which its k best probably are: sorted, maybe fewer than k.
+
+        None where the index has no cheap way to say so, or knows none for so few rows. Arguments are checked.
+        """
+        return [None] * len(rows)
 
     def check(self, table: Fingerprinted) -> None:
         """Raise StaleIndex unless the index was made from `table` as it is now; SpaceMismatch for another Space."""
@@ -170,25 +180,29 @@ def check_rows(rows: NDArray[Any], count: int) -> Rows:
 
 
 def exact_scores(queries: Vectors, vectors: Vectors, space: Space) -> Vectors:
-    """The score (n,) of each pair of rows of `queries` and `vectors` (n, d), as float32.
+    """The score (...) of each pair of `queries` and `vectors` (..., d), which broadcast, as float32.
 
     Sums are made in float64 in an order that only d decides: one pair has one score, in whatever company it comes.
     """
     q, v = queries.astype(np.float64), vectors.astype(np.float64)
     if space.metric == "l2":
-        scores = 0.0 - np.sqrt(_sums((q - v) ** 2))  # 0.0 - 0.0 is 0.0, while -(0.0) is -0.0
+        apart = q - v
+        scores = 0.0 - np.sqrt(_products(apart, apart))  # 0.0 - 0.0 is 0.0, while -(0.0) is -0.0
     else:
-        scores = _sums(q * v)
+        scores = _products(q, v)
     if space.metric == "cosine":
-        lengths = np.sqrt(_sums(q * q)) * np.sqrt(_sums(v * v))
+        lengths = np.sqrt(_products(q, q)) * np.sqrt(_products(v, v))
         scores = np.divide(scores, lengths, out=np.zeros_like(scores), where=lengths != 0)
         scores = np.clip(scores, -1.0, 1.0)
     return np.asarray(scores, dtype=np.float32)
 
 
-def _sums(products: NDArray[np.float64]) -> NDArray[np.float64]:
-    total: NDArray[np.float64] = np.add.reduce(np.ascontiguousarray(products), axis=1)
-    return total
+def _products(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The products (...) of the vectors (..., d), which broadcast."""
+    # A row times a column is the one product of matrices that is summed pair by pair, in an order that only d decides.
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+    out: NDArray[np.float64] = np.matmul(a[..., None, :], b[..., :, None])[..., 0, 0]
+    return out
 
 
 def best_of(query: Rows, rows: Rows, scores: Vectors, queries: int, k: int) -> Found:

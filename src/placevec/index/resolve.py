@@ -8,7 +8,7 @@ filter has to look at is kept ready from the moment when there are filters enoug
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from placevec.geo.boxes import in_box, in_circle, in_polygon
 from placevec.geo.cells import H3Cells
 from placevec.geo.sphere import LonLat
 from placevec.index.base import Rows
-from placevec.index.resolve_blocks import BYTES_A_ROW, Blocks
+from placevec.index.resolve_blocks import BYTES_A_ROW, Blocks, plain_boxes
 from placevec.table import EmbeddingTable, Filter, Places, StoredTable
 from placevec.table.geometry import centres
 
@@ -69,10 +69,25 @@ class Resolver:
         if filter is None or filter.empty:
             return np.arange(self.table.num_rows, dtype=np.int64), 0
         self.expect(1)
+        return self._resolved(filter)
+
+    def _resolved(self, filter: Filter) -> tuple[Rows, int]:
         if self._blocks is None and not self._cheap(filter):
             rows, unlocated = self.table.resolve(filter)
             return rows.astype(np.int64, copy=False), unlocated
         return self._fast(filter)
+
+    def resolve_many(self, filters: Sequence[Filter]) -> list[tuple[Rows, int]]:
+        """As `resolve` for each of the filters; those that are small boxes alone are looked at together."""
+        self.expect(len(filters))
+        alone = [at for at, one in enumerate(filters) if _box_alone(one)]
+        found: dict[int, tuple[Rows, int]] = {}
+        if self._blocks is not None and len(alone) > 1:
+            boxes = np.array([filters[at].bbox for at in alone], dtype=np.float64)
+            plain = plain_boxes(boxes).nonzero()[0]
+            rows = self._blocks.in_boxes(boxes[plain])
+            found = {alone[at]: (own, self._blocks.unlocated) for at, own in zip(plain.tolist(), rows, strict=True)}
+        return [found[at] if at in found else self._resolved(one) for at, one in enumerate(filters)]
 
     def circle(self, centre: LonLat, metres: float) -> Rows:
         """The rows within `metres` of `centre` (length 1)."""
@@ -259,3 +274,10 @@ def _ranges(low: Rows, high: Rows) -> Rows:
     lengths = high - low
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(high - ends, lengths)
+
+
+def _box_alone(filter: Filter) -> bool:
+    """Whether a box is the only condition, and is four numbers."""
+    others = filter.near is None and filter.within is None and filter.h3 is None
+    box = filter.bbox
+    return box is not None and len(box) == 4 and others and filter.where is None and filter.ids is None

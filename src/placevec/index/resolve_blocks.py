@@ -26,6 +26,10 @@ Rows = NDArray[np.int64]
 BLOCK = 128
 _SHIFT = 7  # BLOCK is 2 to this
 GROUP = 64
+# So many boxes are resolved together, so many blocks at a time; larger ones, by groups that they touch, by themselves.
+_TOGETHER = 256
+_BLOCKS = 1024
+_FEW_GROUPS = 8
 BYTES_A_ROW = 8 + 8 + 3 * 4 + 8
 """What a row takes in memory: its point in degrees, on the sphere, and its number."""
 
@@ -93,6 +97,58 @@ class Blocks:
         inside &= y <= north
         return self._taken(blocks, rim, inside)
 
+    def in_boxes(self, boxes: Floats) -> list[Rows]:
+        """The rows in each of the boxes (q, 4) that `plain_boxes` found to be plain, sorted.
+
+        Of small boxes most of the time goes into calling numpy; so many of them are looked at together.
+        """
+        found: list[Rows] = []
+        for start in range(0, len(boxes), _TOGETHER):
+            found.extend(self._in_some(boxes[start : start + _TOGETHER]))
+        return found
+
+    def _in_some(self, boxes: Floats) -> list[Rows]:
+        west, south, east, north = boxes.T[:, :, None]
+        xmin, ymin, xmax, ymax = self._above
+        near = (ymin <= north) & (ymax >= south) & (xmin <= east) & (xmax >= west)
+        large = near.sum(axis=1) > _FEW_GROUPS
+        owner, group = (near & ~large[:, None]).nonzero()
+        xmin, ymin, xmax, ymax = self._grouped.take(group, axis=1)
+        west, south, east, north = (side[owner] for side in (west, south, east, north))
+        pair, member = ((ymin <= north) & (ymax >= south) & (xmin <= east) & (xmax >= west)).nonzero()
+        owner, blocks = owner[pair], group[pair] * GROUP + member
+        ends = np.searchsorted(owner, np.arange(len(boxes)), side="right").tolist()
+        found: list[Rows] = []
+        first = begin = 0
+        while begin < len(boxes):
+            # As many boxes at a time as have their points in the processor's cache.
+            stop = begin + 1
+            while stop < len(boxes) and ends[stop] - first <= _BLOCKS:
+                stop += 1
+            last = ends[stop - 1]
+            found.extend(self._points_in(blocks[first:last], owner[first:last] - begin, boxes[begin:stop]))
+            first, begin = last, stop
+        for at in large.nonzero()[0].tolist():
+            found[at] = self.in_box(tuple(boxes[at].tolist()))
+        return found
+
+    def _points_in(self, blocks: Rows, owner: Rows, boxes: Floats) -> list[Rows]:
+        """The rows in each of the boxes (q, 4), whose `blocks` belong to one `owner` after the other."""
+        west, south, east, north = boxes.T[:, owner, None]
+        x, y = self._x.take(blocks, axis=0), self._y.take(blocks, axis=0)
+        inside = x >= west
+        inside &= x <= east
+        inside &= y >= south
+        inside &= y <= north
+        at = inside.reshape(-1).nonzero()[0]
+        place = at >> _SHIFT
+        whose = owner[place]
+        at += ((blocks - np.arange(len(blocks))) * BLOCK)[place]
+        rows = at if self._plain else self._rows[at]
+        ends = np.searchsorted(whose, np.arange(len(boxes)), side="right").tolist()
+        parts = [rows[low:high] for low, high in zip([0, *ends], ends, strict=False)]
+        return parts if self._sorted else [np.sort(part) for part in parts]
+
     def _touched(self, spans: list[tuple[float, float]], south: float, north: float) -> Rows:
         """The blocks whose boxes touch one of the `spans` of longitude between two latitudes."""
         above = self._above
@@ -155,6 +211,13 @@ class Blocks:
             return at
         rows = self._rows[at]
         return rows if self._sorted else np.sort(rows)
+
+
+def plain_boxes(boxes: Floats) -> Mask:
+    """Which of the boxes (q, 4) `check_box` would leave as they are, and do not touch the antimeridian."""
+    west, south, east, north = boxes.T
+    plain: Mask = (west > -180.0) & (west <= east) & (east < 180.0)
+    return plain & (south >= -90.0) & (south <= north) & (north <= 90.0)
 
 
 def _blocked(values: Floats, count: int) -> Floats:

@@ -33,7 +33,10 @@ def georeference(
     elif own is not None:
         system = own
     else:
-        raise CrsError(f"{href} has no coordinate system; give crs=, such as crs='EPSG:4326' with bounds=")
+        raise CrsError(
+            f"{href} has no coordinate system; write it into the file, as by `gdal_edit.py -a_srs EPSG:4326 FILE`, or "
+            "in Python give crs=, and bounds= where the file has none"
+        )
     if bounds is not None:
         west, south, east, north = (float(value) for value in bounds)
         if not (west < east and south < north):

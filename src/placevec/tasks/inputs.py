@@ -169,6 +169,10 @@ class Input(BaseModel):
                 raise UsageError("the cells of which area? give --area FOLDER (made by `placevec area new`)")
             area = StudyArea.open(self.area)
             found = cell_places(area.cells(self.resolution), self.resolution or area.resolution)
+        elif self.parted:
+            from placevec.sources.stencil import open_stencil
+
+            found = open_stencil(self.on).places()
         else:
             found = read_places(self.on, lon=self.lon, lat=self.lat, id=self.id)
         return found if self.limit is None else found.take(np.arange(min(self.limit, len(found))))

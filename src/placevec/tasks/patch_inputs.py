@@ -57,10 +57,17 @@ class LayerOption(BaseModel):
         from placevec.tasks.inputs import open_raster
 
         raster, band = open_raster(self.raster)[0], self.band
-        if raster.count > 1 and raster.href == self.raster:
+        if raster.count > 1:
             if self.band not in raster.bands:
                 raise DataError(f"{self.raster} has no band {self.band}; it has {min(raster.bands)} to {raster.count}")
-            raster, band = Raster(self.raster, bands=[self.band]), 1  # the others need not be read
+            # The others need not be read, nor held in memory once for each layer.
+            if raster.href == self.raster:
+                raster, band = Raster(self.raster, bands=[self.band]), 1
+            elif Path(raster.href).is_file() and raster.transform[1] == raster.transform[3] == 0:
+                # Of a dataset: a picture may not know itself where it lies.
+                (a, _, west, _, e, north), height, width = raster.transform, raster.height, raster.width
+                bounds = (west, north + e * height, west + a * width, north)
+                raster, band = Raster(raster.href, bounds=bounds, crs=raster.crs, bands=[self.band]), 1
         # Messages and identities name the raster as the user wrote it.
         raster.href = self.raster
         return Layer(self.name, raster, self.table, self.resampling, band, self.unknown, self.empty)

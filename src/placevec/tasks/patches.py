@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapely.geometry import MultiPolygon
+from shapely.geometry.base import BaseGeometry
+
 from placevec.area import StudyArea
 from placevec.errors import DataError, UsageError
 from placevec.sources.patches import Written, draw_pairs, write_patches
 from placevec.sources.patches.write import Progress
+from placevec.sources.polygons import LAND, read_mask
 from placevec.table import Places
 from placevec.tasks.inputs import CELLS, Input
 from placevec.tasks.patch_inputs import LayerOption, Patches, parse_layer
@@ -72,7 +76,8 @@ def area_patches(
         layers: options of layers, or texts such as "cover=nlcd2011.tif,classes=nlcd".
         ground_m: side of the square in metres.
         pixels: side of the patches in pixels.
-        area: folder of a study area: its cells, or with `samples` the region of pairs.
+        area: folder of a study area: its cells, or with `samples` the region of pairs, which may also be "land" or a
+            file of polygons.
         on: a file of places instead.
         resolution: H3 resolution of the cells; by default the area's own.
         lon: the CSV's column of longitudes.
@@ -117,7 +122,7 @@ def area_patches(
         empty = patches.open(Places.create([]))
         inner = ground_m if inner_m is None else inner_m
         places = draw_pairs(
-            None if area is None else StudyArea.open(area).boundary,
+            None if area is None else _region(area),
             samples if limit is None else min(samples, limit),
             inner_m=inner,
             outer_m=4.0 * inner if outer_m is None else outer_m,
@@ -135,3 +140,9 @@ def area_patches(
         because = next(iter(made.reasons), "no reason was given")
         raise DataError(f"none of the {made.places:,} places has a patch ({because}): give other rasters or places")
     return PatchSummary(made, tuple(layer.name for layer in read), float(ground_m), int(pixels))
+
+
+def _region(area: str | Path) -> BaseGeometry:
+    if str(area) != LAND and not Path(area).is_file():
+        return StudyArea.open(area).boundary
+    return MultiPolygon(read_mask(area).polygons.tolist())

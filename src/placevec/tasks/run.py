@@ -1,8 +1,8 @@
 """`run`: execute the steps of a recipe, but for those that are complete.
 
-A step is complete if it was done with the same derivation key and its outputs are still what it made. The key is the
-digest of the verb, its options, the seed, the study area, the code version and the content of all inputs. What was
-done stands in ``results/run.json`` of the folder.
+A step is complete if it was done with the same derivation key and its outputs are still what it made, in a store too.
+The key is the digest of the verb, its options, the seed, the study area, the code version and the content of all
+inputs. What was done stands in ``results/run.json`` of the folder.
 """
 
 from __future__ import annotations
@@ -72,11 +72,14 @@ class Verb:
             object with `to_record()`, or None) is kept as the summary of the step.
         options: the pydantic model of its options; paths in it are `config.InPath` and `config.OutPath`.
         identity: further JSON for the key, such as the hash of weights that an option names; called like `function`.
+        standing: asked before a complete step is skipped, for what it made that is no file, such as the content of a
+            server: why it has to be done again, "" if nothing is missing; called like `function`.
     """
 
     function: Callable[[Any, Context], Any]
     options: type[BaseModel]
     identity: Callable[[Any, Context], Any] | None = None
+    standing: Callable[[Any, Context], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,9 @@ class _Runner:
             key = digest_json(parts)[:32]
             record: dict[str, Any] | None = self.records.get(step.name)
             why = "it was asked for" if forced else self._why(record, key, parts)
+            if not why and verb.standing is not None:
+                gone = verb.standing(options, context)
+                why = f"done again, {gone}" if gone else ""
             if record is not None and not why:
                 self.say(f"{label}: skipped, complete since {record['finished']}")
                 return StepResult(step.name, step.do, "skipped", key, 0.0, tuple(record["outputs"]), record["summary"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,8 @@ def train_landscape(
         out: the model folder.
         settings: of `train.landscape.LandscapeTraining`, as JSON.
         run: folder of the run.
-        rule: blocks, folds and buffer in metres of the validation split; the buffer is by default a patch's ground.
+        rule: blocks, folds and buffer in metres of the validation split; the buffer is by default the diagonal of a
+            patch, up to which two patches share ground.
         test_folds: folds that are kept for a test: no pair of theirs is learned from, nor chooses the weights.
         untrained: where to write the same network before its first step.
         restart: forget an earlier run.
@@ -70,7 +72,9 @@ def train_landscape(
     pairs = Pairs.of(source, training.layers or known)
     block, folds, buffer_m = rule
     ground = float(getattr(source, "ground_m", 0.0))
-    parts = split_pairs(pairs.lonlat, pairs.other, block, folds, ground if buffer_m is None else buffer_m, test_folds)
+    # Squares share ground up to the distance of their diagonal, not of their side.
+    buffer_m = math.sqrt(2.0) * ground if buffer_m is None else buffer_m
+    parts = split_pairs(pairs.lonlat, pairs.other, block, folds, buffer_m, test_folds)
     keep = parts.learn | parts.val
     made = learn(
         source,

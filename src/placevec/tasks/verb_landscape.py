@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from placevec.config import InPath, OutPath, PathRole
+from placevec.errors import UsageError
 from placevec.sources.polygons import LAND
 from placevec.tasks.inputs import CELLS
 from placevec.tasks.patch_inputs import LayerOption, resolved
@@ -28,6 +30,7 @@ class PatchesOptions(Options):
     layers: Annotated[list[LayerOption], PathRole("in")] = Field(min_length=1)
     ground_m: float = Field(gt=0)
     pixels: int = Field(ge=1)
+    of: InPath | None = None  # with samples, the region of the pairs: "land", or a file of polygons
     on: InPath = CELLS
     resolution: int | None = Field(None, ge=0, le=15)
     lon: str = "lon"
@@ -56,12 +59,16 @@ def patches_step(options: PatchesOptions, context: Context) -> Any:
     """Run the step."""
     from placevec.tasks.patches import area_patches
 
-    of_area = options.on == CELLS and context.area is not None
-    words = options.model_dump(exclude={"layers", "on", "per_file", "out", "limit"})
+    area: Path | str | None = context.folder if options.on == CELLS and context.area is not None else None
+    if options.of is not None:
+        if options.samples is None:
+            raise UsageError(f"of = {options.of!r} is the region of pairs: give samples, how many, or leave it out")
+        area = LAND if options.of == LAND else context.path(options.of)
+    words = options.model_dump(exclude={"layers", "of", "on", "per_file", "out", "limit"})
     made = area_patches(
         context.path(options.out),
         [resolved(layer, lambda text: name_of(context, text)) for layer in options.layers],
-        area=context.folder if of_area else None,
+        area=area,
         on=CELLS if options.on == CELLS else context.path(options.on),
         limit=options.limit,
         samples_per_file=options.per_file,

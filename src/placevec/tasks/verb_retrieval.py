@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -18,10 +19,18 @@ from placevec.tasks.verb_options import InPaths, Options, Texts, optional_name, 
 
 
 class IndexOptions(Options):
-    """Options of `index` in a recipe; without `out` the index stands beside the table, where search looks for it."""
+    """Options of `index` in a recipe.
+
+    Without `out` the index stands beside the table, where search looks for it. With `to`, the address of a store, the
+    table is loaded there instead, and `out` is the receipt.
+    """
 
     table: InPath
     out: OutPath | None = None
+    to: str | None = None
+    replace: bool = False
+    quantize: Literal["int8", "none"] | None = None
+    test: int | None = Field(None, ge=1)
     kind: Literal["flat", "hnsw", "ivf-sq8", "ivf"] | None = None
     cells: int | None = Field(None, ge=1)
     probes: int | None = Field(None, ge=1)
@@ -31,9 +40,18 @@ class IndexOptions(Options):
     @model_validator(mode="after")
     def _beside(self) -> Self:
         from placevec.tasks.index import index_path
+        from placevec.tasks.store_receipt import receipt_path
 
-        # Named here, so that the recipe knows what the step makes.
-        self.out = self.out or str(index_path(self.table))
+        if self.to is None:
+            if self.replace or self.quantize is not None or self.test is not None:
+                raise RecipeError("index: replace, quantize and test go with to, the address of a store")
+            # Named here, so that the recipe knows what the step makes.
+            self.out = self.out or str(index_path(self.table))
+            return self
+        odd = [name for name in ("kind", "cells", "probes", "m", "ef") if getattr(self, name) is not None]
+        if odd:
+            raise RecipeError(f"index: to loads a store, which has settings of its own: leave out {odd[0]}")
+        self.out = self.out or receipt_path(self.to, self.test)
         return self
 
 
@@ -132,6 +150,8 @@ def index_step(options: IndexOptions, context: Context) -> Any:
     from placevec.tasks.index import index_table
 
     assert options.out is not None  # its validator has seen to that
+    if options.to is not None:
+        return _load(options, options.to, context.path(options.out), context)
     summary = index_table(
         context.path(options.table),
         context.path(options.out),
@@ -143,6 +163,32 @@ def index_step(options: IndexOptions, context: Context) -> Any:
         progress=context.progress,
     )
     return {name: value for name, value in summary.to_record().items() if name != "seconds"}
+
+
+def _load(options: IndexOptions, to: str, receipt: Path, context: Context) -> Any:
+    from placevec.tasks.index_to import index_to
+    from placevec.tasks.store_receipt import within, write_receipt
+
+    url = within(context.folder, to)
+    loaded = index_to(
+        context.path(options.table),
+        url,
+        replace=options.replace,
+        quantize=options.quantize,
+        test=options.test,
+        progress=context.progress,
+    )
+    write_receipt(receipt, loaded, url, options.test)
+    return {name: value for name, value in loaded.to_record().items() if name != "seconds"}
+
+
+def index_standing(options: IndexOptions, context: Context) -> str:
+    """Why the step has to be done again though its files are what they were: the store holds something else."""
+    from placevec.tasks.store_receipt import missing, within
+
+    if options.to is None or options.out is None:
+        return ""
+    return missing(context.path(options.out), within(context.folder, options.to), options.test)
 
 
 def search_step(options: SearchOptions, context: Context) -> Any:

@@ -20,7 +20,7 @@ VERBS: Mapping[str, Verb] = {
     "augment": Verb(tables.augment_step, tables.AugmentOptions),
     "import": Verb(tables.import_step, tables.ImportOptions),
     "export": Verb(answers.export_step, answers.ExportOptions),
-    "index": Verb(retrieval.index_step, retrieval.IndexOptions),
+    "index": Verb(retrieval.index_step, retrieval.IndexOptions, standing=retrieval.index_standing),
     "search": Verb(retrieval.search_step, retrieval.SearchOptions, hf_weights),
     "classify": Verb(retrieval.classify_step, retrieval.ClassifyOptions, hf_weights),
     "explain": Verb(retrieval.explain_step, retrieval.ExplainOptions, hf_weights),

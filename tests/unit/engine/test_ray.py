@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from embedding_fakes import Deadly, FakeEncoder, FakeSource
 from parted_fakes import FlagEncoder, PartedFake
+from placevec.engine.embedding import EmbedWork
 from placevec.engine.fragments import Fragments
 from placevec.engine.jobs import Job, Shard, job_folder, plan_shards
 from placevec.engine.ray import RayEngine, _Tasks
@@ -118,29 +120,46 @@ def test_ctrl_c_keeps_what_is_done(cluster: Any, tmp_path: Path) -> None:
     assert again.resumed >= 2
 
 
-def test_a_node_is_killed_half_way(cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = embed(PartedFake(800), FlagEncoder(), tmp_path / "whole.parquet", **ROWS)
+def test_a_node_is_killed_half_way(cluster: Any, tmp_path: Path) -> None:
+    n = 1600
+    whole = embed(PartedFake(n), FlagEncoder(), tmp_path / "whole.parquet", **ROWS)
     (node,) = cluster.worker_nodes
-    died: list[str] = []
-    of_ray = _Tasks._died
-
-    def seen(self: Any, error: Exception, shard: Shard, queue: Any) -> Any:
-        died.append(shard.name)
-        return of_ray(self, error, shard, queue)
-
-    monkeypatch.setattr(_Tasks, "_died", seen)
-    killer = threading.Timer(0.15, cluster.remove_node, (node, False))
+    killer = threading.Timer(0.2, cluster.remove_node, (node, False))
+    after: list[int] = []
 
     def kill(done: int, total: int, counts: object) -> None:
         if done >= 256 and not killer.is_alive() and not killer.finished.is_set():
-            killer.start()  # amid two shards of about 0.3 s each
+            killer.start()  # amid two shards of more than half a second each
+        elif killer.finished.is_set() and not killer.is_alive():
+            after.append(done)
 
     out = tmp_path / "t.lance"
-    summary = embed(PartedFake(800, pause=0.1), FlagEncoder(), out, engine=engine(), progress=kill, **ROWS)
+    summary = embed(PartedFake(n, pause=0.3), FlagEncoder(), out, engine=engine(), progress=kill, **ROWS)
     killer.join()
-    assert died
+    assert after[0] < after[-1] == n  # shards were done when the node was gone
+    assert not node.live_processes()
     assert (summary.fingerprint, summary.flagged) == (whole.fingerprint, whole.flagged)
-    assert summary.rows + summary.skipped == summary.places == 800
+    assert summary.rows + summary.skipped == summary.places == n
+
+
+def test_a_shard_whose_node_dies_is_given_to_another_five_times(tmp_path: Path) -> None:
+    import ray.exceptions
+
+    job = Job(job_folder(tmp_path / "t.parquet"), {}, plan_shards(100, 50))
+    tasks = _Tasks.__new__(_Tasks)
+    tasks.ray, tasks.job, tasks.deaths = ray, job, Counter()
+    queue: deque[Shard] = deque()
+    error = ray.exceptions.NodeDiedError("the node is gone")
+    with job.open():
+        for _ in range(4):
+            assert tasks._died(error, job.shards[0], queue) is None
+            assert queue.popleft() is job.shards[0]
+        with pytest.raises(JobError, match="the node of shard-00000 died 5 times"):
+            tasks._died(error, job.shards[0], queue)
+        work = EmbedWork(FakeSource(100), FakeEncoder())
+        record = job.fragments.write("shard-00001", work(job.shards[1].positions))
+        assert tasks._died(error, job.shards[1], queue) == record  # it was done before the node died
+    assert not queue
 
 
 def test_no_cluster_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,8 @@ def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
     ("name", "options"),
     [
         ("t.csv", {}),
-        ("s3://bucket/t.parquet", {}),
+        ("gs://bucket/t.parquet", {}),
+        ("s3://bucket", {}),
         ("t.parquet", {"dtype": "float64"}),
         ("t.parquet", {"batch": 0}),
         ("t.parquet", {"workers": 0}),

@@ -84,6 +84,52 @@ def test_pairs_of_an_area_and_of_the_rasters(world, tmp_path):
     assert anywhere.written.places == 40
 
 
+def test_pairs_of_a_file_of_polygons(world, tmp_path, monkeypatch):
+    from placevec.sources.polygons import Mask
+    from placevec.tasks import patches
+
+    island, islet = shapely.box(2.76, 41.56, 2.80, 41.62), shapely.box(2.82, 41.56, 2.84, 41.62)
+    both = shapely.union(island, islet)
+    (tmp_path / "land.geojson").write_text(shapely.to_geojson(both))
+    options = {"ground_m": 1500, "pixels": 8, "samples": 50, "inner_m": 500, "outer_m": 2000}
+    made = area_patches(tmp_path / "a", layers(world), area=tmp_path / "land.geojson", **options)
+    stored = PatchSet(tmp_path / "a").places()
+    assert made.written.written == 100
+    assert shapely.contains_xy(both, stored.lon, stored.lat).all()
+    assert shapely.contains_xy(islet, stored.lon, stored.lat).any()
+    monkeypatch.setattr(patches, "read_mask", lambda name: {"land": Mask.of([both])}[name])
+    area_patches(tmp_path / "b", layers(world), area="land", **options)
+    assert PatchSet(tmp_path / "b").places().ids.tolist() == stored.ids.tolist()
+
+
+def test_a_region_of_pairs_in_a_recipe(world, tmp_path):
+    from placevec.config import parse_recipe
+    from placevec.tasks.run import run as run_recipe
+    from placevec.tasks.verbs import VERBS
+
+    (tmp_path / "land.geojson").write_text(shapely.to_geojson(shapely.box(2.76, 41.56, 2.80, 41.62)))
+    step = {"do": "patches", "of": "land.geojson", "ground_m": 1500, "pixels": 8, "out": "p",
+            "layers": [{"name": "height", "raster": f"{world}/height.tif"}]}  # fmt: skip
+    with pytest.raises(UsageError, match="of = 'land.geojson' is the region of pairs: give samples"):
+        run_recipe(parse_recipe({"step": [step]}), VERBS, folder=tmp_path)
+    run_recipe(parse_recipe({"step": [step | {"samples": 20, "inner_m": 500}]}), VERBS, folder=tmp_path)
+    assert PatchSet(tmp_path / "p").places().lon.max() < 2.80
+
+
+def test_one_band_of_several_is_read_alone_and_told_apart(tmp_path):
+    import rasterio
+
+    values = np.stack([fakes.relief(90, 90, seed) for seed in range(3)])
+    with rasterio.open(
+        tmp_path / "p.tif", "w", driver="GTiff", dtype="float32", count=3, height=90, width=90, crs="EPSG:4326",
+        transform=Affine(0.01, 0, 2, 0, -0.01, 42),
+    ) as out:  # fmt: skip
+        out.write(values)
+    found = [LayerOption(name="p", raster=str(tmp_path / "p.tif"), band=band).open() for band in (1, 2, 3)]
+    assert [layer.raster.count for layer in found] == [1, 1, 1]
+    assert len({json.dumps(layer.identity()) for layer in found}) == 3
+
+
 def test_a_patch_set_is_something_to_embed(world, tmp_path):
     area_patches(tmp_path / "p", layers(world), ground_m=1500, pixels=8, area=world / "here")
     given = Input(on=str(tmp_path / "p"), limit=5)

@@ -14,7 +14,12 @@ from placevec.cli.commands.options import Format, Out, Quiet, Seed
 def command(
     out: Out,
     folder: Annotated[
-        Path | None, typer.Argument(help="The folder of a study area.", show_default=False, metavar="[AREA]")
+        Path | None,
+        typer.Argument(
+            help="The folder of a study area; for pairs also land, or a file of polygons.",
+            show_default=False,
+            metavar="[AREA|land|FILE]",
+        ),
     ] = None,
     layer: reads.Layers = None,
     ground: reads.Ground = None,

@@ -210,9 +210,8 @@ def built(path: Path, rows: int, dtype: np.dtype[Any], space: Space, settings: I
     """
     faiss, dims = faiss_package(_PURPOSE), space.dims
     if settings.kind == "hnsw":
-        # Of vectors of length 1 the distance ranks as the cosine does, and graphs want a distance.
-        metric = faiss.METRIC_INNER_PRODUCT if space.metric == "dot" else faiss.METRIC_L2
-        graph = faiss.IndexHNSWSQ(dims, faiss.ScalarQuantizer.QT_8bit, settings.m, metric)
+        # Of vectors of length 1 product and distance rank alike; at 8 bits the product takes two thirds of the time.
+        graph = faiss.IndexHNSWSQ(dims, faiss.ScalarQuantizer.QT_8bit, settings.m, _metric(faiss, space))
         graph.hnsw.efConstruction = settings.ef_build
         faiss.downcast_index(graph.storage).sq.rangestat_arg = _HEADROOM
         graph.train(_sample(path, rows, _SAMPLE, space))

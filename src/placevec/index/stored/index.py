@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from placevec.index.base import Found, Index, Rows, Vectors, exact_scores
 from placevec.index.exact import ExactIndex
 from placevec.index.faiss.common import in_order, prepared
 from placevec.index.stored.card import REMEDY, UPDATE, IndexCard, read_card, state_of
-from placevec.index.stored.finders import STRUCTURE, Finder, FlatFinder, read_finder
+from placevec.index.stored.cells import Cells
+from placevec.index.stored.finders import STRUCTURE, Finder, FlatFinder, read_finder, read_structure
 from placevec.index.stored.slots import IDS, Slots
 from placevec.index.stored.tune import OVERSAMPLE
-from placevec.index.stored.vectors import VECTORS, map_vectors
+from placevec.index.stored.vectors import VECTORS, map_vectors, widened
 from placevec.provenance import TableMeta
 from placevec.table import EmbeddingTable, StoredTable
 from placevec.table.embeddings import to_arrow
@@ -79,6 +81,7 @@ class StoredIndex(Index):
         shape = (card.slots, self.space.dims)
         self.vectors = map_vectors(self.folder / VECTORS, shape, np.dtype(card.dtype), REMEDY)
         self._flat, self._finder = self._open()
+        self.narrows = card.measured is not None and len(card.measured.near) > 0
 
     @property
     def fingerprint(self) -> str:
@@ -140,6 +143,23 @@ class StoredIndex(Index):
         """Which slots belong to rows that are there."""
         return self._rows >= 0
 
+    @cached_property
+    def _cells(self) -> Cells:
+        """The cell of each row."""
+        measured = self.card.measured
+        assert measured is not None
+        structure = read_structure(self.folder / STRUCTURE, self.settings, REMEDY, mapped=True)
+        # Who asks for more cells than were found to be enough gets more of them under a filter too.
+        more = (self.settings.probes or 1) / (self.card.settings.probes or 1)
+        near = tuple((share, max(1, round(more * cells))) for share, cells in measured.near)
+        return Cells(structure, self._rows, self.space, near, measured.k)
+
+    def narrow(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Rows | None]:
+        """See `Index.narrow`: those in the cells that are near."""
+        if not self.narrows:
+            return [None] * len(rows)
+        return self._cells.narrow(prepared(queries, self.space), k, rows)
+
     def _search(self, queries: Vectors, k: int, rows: Rows | None) -> Found:
         slots = None
         if rows is not None:
@@ -190,14 +210,13 @@ class StoredIndex(Index):
             rough[~known] = -np.inf
             at = np.argpartition(rough, width - few, axis=1)[:, width - few :] + lines * width
             slots, rows, known = (values.reshape(-1)[at] for values in (slots, rows, known))
-        slots, rows, known = slots.reshape(-1), rows.reshape(-1), known.reshape(-1)
-        scores = np.empty(len(slots), dtype=np.float32)
-        owner = np.arange(len(slots)) // few
-        step = max(1, _PAIRS_BYTES // (4 * self.space.dims))
-        for start in range(0, len(slots), step):
+        own: Vectors = np.empty((len(queries), few), dtype=np.float32)
+        step = max(1, _PAIRS_BYTES // (8 * few * self.space.dims))
+        for start in range(0, len(queries), step):
             part = slice(start, start + step)
-            vectors = self.vectors.take(slots[part], axis=0).astype(np.float32)
-            scores[part] = exact_scores(queries[owner[part]], vectors, self.space)
+            vectors = widened(self.vectors.take(slots[part], axis=0))
+            own[part] = exact_scores(queries[part, None], vectors, self.space)
+        rows, known, scores = rows.reshape(-1), known.reshape(-1), own.reshape(-1)
         if not known.all():
             scores[~known] = -np.inf
             rows[~known] = np.iinfo(np.int64).max
@@ -211,8 +230,8 @@ class StoredIndex(Index):
     def _rough(self, queries: Vectors, slots: Rows) -> Vectors:
         """The scores (q, m) of the vectors in `slots` (q, m) by sums in float32; of dot and l2 what ranks alike."""
         shape = (*slots.shape, self.space.dims)
-        vectors = self.vectors.take(slots.reshape(-1), axis=0).astype(np.float32, copy=False).reshape(shape)
-        products: Vectors = np.einsum("qmd,qd->qm", vectors, queries)
+        vectors = widened(self.vectors.take(slots.reshape(-1), axis=0)).reshape(shape)
+        products: Vectors = np.matmul(vectors, queries[:, :, None])[:, :, 0]
         if self.space.metric == "l2":
             products -= np.einsum("qmd,qmd->qm", vectors, vectors) * np.float32(0.5)
         return products  # vectors of a Space compared by cosine are kept with length 1

@@ -41,7 +41,8 @@ class ResidualBlock(nn.Module):
 class ResidualStages(nn.Module):
     """A stem that reads squares of pixels, then stages of residual blocks; each stage but the first halves the side.
 
-    Every block is a module of its own in a list: names that repeat cannot silently replace one another.
+    Every block is a module of its own in a list: names that repeat cannot silently replace one another. A patch whose
+    side is no multiple of the stem's gets a rim of nothing, so that no pixel goes unread.
 
     Args:
         planes: of the input.
@@ -52,6 +53,7 @@ class ResidualStages(nn.Module):
 
     def __init__(self, planes: int, stem: int, widths: Sequence[int], depth: int) -> None:
         super().__init__()
+        self.side = stem
         self.stem = nn.Sequential(
             nn.Conv2d(planes, widths[0], stem, stem, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
         )
@@ -67,7 +69,7 @@ class ResidualStages(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         """(n, planes, p, p) to (n, count): the mean of each stage, and the largest values of the last."""
-        x = self.stem(planes)
+        x = self.stem(_whole_squares(planes, self.side))
         found = []
         for blocks in self.stages:
             for block in blocks:  # type: ignore[attr-defined]
@@ -75,3 +77,12 @@ class ResidualStages(nn.Module):
             found.append(x.mean(dim=(2, 3)))
         found.append(x.amax(dim=(2, 3)))
         return torch.cat(found, dim=1)
+
+
+def _whole_squares(planes: Tensor, side: int) -> Tensor:
+    """Planes (n, planes, p, p) with zeros around them, so that squares of `side` pixels cover every pixel."""
+    more = -planes.shape[-1] % side
+    if not more:
+        return planes
+    before, after = more // 2, more - more // 2
+    return F.pad(planes, (before, after, before, after))

@@ -40,7 +40,9 @@ class LayoutStatistics(nn.Module):
         """(n, planes, p, p) to (n, count)."""
         found = [_root(planes.flatten(2) @ self.rings).flatten(1)]
         found += [_root(self.adjacency(planes, step)[:, self.pairs[0], self.pairs[1]]) for step in self.steps]
-        found += [F.avg_pool2d(planes, side).flatten(2).std(dim=2, correction=0) for side in self.tiles]
+        # Where tiles do not divide the side, they overlap by a pixel: cutting off a rim would favour one side.
+        tiled = [F.adaptive_avg_pool2d(planes, planes.shape[-1] // side) for side in self.tiles]
+        found += [one.flatten(2).std(dim=2, correction=0) for one in tiled]
         return torch.cat(found, dim=1)
 
     @staticmethod
@@ -61,7 +63,9 @@ def _root(values: Tensor) -> Tensor:
 
 def _rings(pixels: int) -> Tensor:
     """(p², rings): the weights that average each ring."""
-    at = (torch.arange(pixels, dtype=torch.float64) + 0.5) / pixels * 2.0 - 1.0
-    far = torch.maximum(at.abs()[:, None], at.abs()[None, :]).flatten()
-    masks = [((far > low) & (far <= high)).double() for low, high in itertools.pairwise(RINGS)]
-    return torch.stack([mask / mask.sum().clamp_min(1.0) for mask in masks], dim=1).float()
+    # Whole numbers until the division: a ring is the same on all four sides, whatever is rounded.
+    at = (2 * torch.arange(pixels) + 1 - pixels).abs().double() / pixels
+    far = torch.maximum(at[:, None], at[None, :]).flatten()
+    # The pixel in the middle of an odd side lies at 0, within the first ring.
+    masks = [((far > low) | (far == low) & (low == 0)) & (far <= high) for low, high in itertools.pairwise(RINGS)]
+    return torch.stack([mask.double() / mask.sum().clamp_min(1) for mask in masks], dim=1).float()

@@ -85,7 +85,7 @@ class Layer:
             if valid is not None:
                 out[~valid] = np.nan
             return out
-        if valid is not None and not valid.any():  # of the sea there is much
+        if self.empty is None and valid is not None and not valid.any():  # of the sea there is much
             return np.zeros((height, width), dtype=np.uint8)
         out = self.classes.marks(raw, unknown=self.unknown)
         if valid is not None:
@@ -131,6 +131,8 @@ def raster_identity(raster: Raster) -> dict[str, Any]:
         "shape": [raster.height, raster.width],
         "transform": list(raster.transform),
         "crs": digest_json(raster.crs.to_wkt())[:16],
+        # A band that alone is read of several is number 1 to the layer.
+        **({} if raster.bands == tuple(range(1, raster.count + 1)) else {"bands": list(raster.bands)}),
     }
     path = Path(raster.href)
     if "://" not in raster.href and path.is_file():

@@ -115,12 +115,15 @@ class Positions:
             values = self._at(i, j, nodes, inner)
             if not np.isfinite(values).all():
                 return None
-            fitted = np.einsum("av,bu,ky,lx,vucyx->abckl", to_terms, to_terms, inner_terms, inner_terms, values)
+            # One axis at a time: all at once, einsum goes through the product of all nine.
+            fitted = np.einsum("av,vucyx->aucyx", to_terms, values)
+            fitted = np.einsum("bu,aucyx->abcyx", to_terms, fitted)
+            fitted = np.einsum("ky,abcyx->abckx", inner_terms, fitted)
+            fitted = np.einsum("lx,abckx->abckl", inner_terms, fitted)
             v, u = (grid.reshape(-1) for grid in np.meshgrid(between, between, indexing="ij"))
             terms = _centre_terms(fitted, u, v)
-            found = np.einsum(
-                "cklm,ky,lx->mcyx", terms, checks ** np.arange(k)[:, None], checks ** np.arange(k)[:, None]
-            )
+            powers = checks ** np.arange(k)[:, None]
+            found = np.einsum("lx,mcyl->mcyx", powers, np.einsum("ky,cklm->mcyl", powers, terms))
             if np.abs(found.reshape(expected.shape) - expected).max() <= _TOLERANCE:
                 return np.asarray(fitted)
         return None

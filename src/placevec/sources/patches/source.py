@@ -71,7 +71,11 @@ class PatchSource:
         self.pixels = int(pixels)
         self.min_valid = float(min_valid)
         self._places = places
-        self._positions = [Positions(layer.raster, self.ground_m) for layer in layers]
+        # Layers of one grid, such as the bands of a picture, lie at the same positions.
+        grids: dict[tuple[Any, ...], Positions] = {}
+        self._positions = [
+            grids.setdefault(_grid(layer), Positions(layer.raster, self.ground_m)) for layer in self.layers
+        ]
         self._blocks = [Blocks(layer, cache_bytes) for layer in layers]
 
     def places(self) -> Places:
@@ -175,6 +179,9 @@ class PatchSource:
             if layer.classes is not None:
                 codes = layer.classes.marks(value, unknown=layer.unknown)
                 found = np.where(good, codes, np.uint8(0))
+                if layer.empty is not None:
+                    inside = layer.raster.contains(col[some].reshape(-1), row[some].reshape(-1))
+                    found[~good & inside] = layer.classes.indices[layer.empty]
                 bad = np.flatnonzero(good & (codes == 255))
                 if len(bad):
                     raise layer.classes.unknown_code(value[bad[0]], layer.title)
@@ -202,6 +209,11 @@ class PatchSource:
     def _skipped(self, row: int, reason: str) -> Skipped:
         geometry = self._places.data["geometry"][row].as_py()
         return Skipped(str(self._places.ids[row]), "patch", reason, geometry)
+
+
+def _grid(layer: Layer) -> tuple[Any, ...]:
+    raster = layer.raster
+    return raster.transform, raster.height, raster.width, raster.crs.to_wkt()
 
 
 def _centres(pixels: int) -> Floats:

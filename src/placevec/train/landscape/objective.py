@@ -35,22 +35,29 @@ class Neighbours(nn.Module):
         self.guess = nn.Linear(net.config.dims, sum(classes)) if config.infill and classes else None
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
-        """The loss of pairs `anchor/LAYER` and `neighbour/LAYER` (n, p, p), the anchors at `unit` (n, 3)."""
+        """The loss of pairs `anchor/LAYER` and `neighbour/LAYER` (n, p, p), which lie at `unit` and `other` (n, 3)."""
         turn = int(torch.randint(8, (1,), generator=generator))
         anchors = {name: _turned(value, turn) for name, value in _of(batch, ANCHOR).items()}
         neighbours = {name: _turned(value, turn) for name, value in _of(batch, NEIGHBOUR).items()}
         hidden = float(torch.rand(1, generator=generator)) < self.config.hide
         shown = self._hide(anchors, generator) if hidden else anchors
         a, b = self.net.project(shown), self.net.project(neighbours)
-        near = self._near(gather(batch["unit"]))
+        near = self.near(gather(batch["unit"]), gather(batch["other"]))
         a_all, b_all = gather(F.normalize(a.float(), dim=1)), gather(F.normalize(b.float(), dim=1))
         loss = self.between(a_all, b_all, near)
-        if self.guess is not None and hidden:
-            loss = loss + self.config.infill * self._infill(a, anchors)
+        if self.guess is not None and (hidden or _several()):
+            # Each of several processes draws whether to hide, and must have a gradient of every weight all the same.
+            loss = loss + (self.config.infill if hidden else 0.0) * self._infill(a, anchors)
         return loss
 
     def between(self, a: Tensor, b: Tensor, near: Tensor) -> Tensor:
-        """The loss of unit vectors (n, d) of anchors and neighbours; pairs that are `near` (n, n) are no negatives."""
+        """The loss of unit vectors (n, d) of anchors and neighbours.
+
+        Args:
+            a: of the anchors.
+            b: of the neighbours.
+            near: (n, n), which neighbours are no negatives of which anchors.
+        """
         cosines = a @ b.T
         if self.config.loss == "triplet":
             return (triplet(cosines, near, self.config.margin) + triplet(cosines.T, near.T, self.config.margin)) / 2
@@ -58,10 +65,17 @@ class Neighbours(nn.Module):
         own = torch.arange(len(a), device=a.device)
         return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
 
-    def _near(self, unit: Tensor) -> Tensor:
-        """Which pairs lie so near each other that they are not told apart, (n, n); not a pair and itself."""
-        # Positions in double precision: near ones differ by their last digits only.
-        apart = ((unit[:, None] - unit[None, :]) ** 2).sum(dim=2)
+    def near(self, unit: Tensor, other: Tensor) -> Tensor:
+        """Which neighbours lie so near which anchors that they are not told apart, (n, n); not those of one pair.
+
+        What counts is how far the negative itself lies: between anchors that are far enough from each other, a
+        neighbour of the one may stand beside the other.
+
+        Args:
+            unit: (n, 3) where the anchors lie, in double precision: near ones differ by their last digits only.
+            other: (n, 3) where their neighbours lie.
+        """
+        apart = ((unit[:, None] - other[None, :]) ** 2).sum(dim=2)
         near = apart < self.far
         near.fill_diagonal_(False)
         return near
@@ -134,7 +148,7 @@ class LandscapeObjective:
         self.net = net
         self.module: nn.Module = Neighbours(net, config, self.far_m)
         self.monitor = "mrr" if len(self.val) >= 2 else ""
-        self._units = pairs.lonlat.unit()
+        self._units = pairs.lonlat.unit(), pairs.other.unit()
         self._held = self._tensors(self.val, np.arange(len(self.val))) if self.monitor else None
 
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -142,7 +156,8 @@ class LandscapeObjective:
         first, second = self._tensors(self.pairs, rows)
         found = {f"{ANCHOR}{name}": value for name, value in first.items()}
         found |= {f"{NEIGHBOUR}{name}": value for name, value in second.items()}
-        return {**found, "unit": torch.from_numpy(self._units[rows])}
+        unit, other = (torch.from_numpy(units[rows]) for units in self._units)
+        return {**found, "unit": unit, "other": other}
 
     def _tensors(self, pairs: Pairs, rows: NDArray[np.int64]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         first, second = pairs.read(rows)
@@ -153,7 +168,8 @@ class LandscapeObjective:
         assert self._held is not None
         assert isinstance(self.module, Neighbours)
         a, b = (self._vectors(patches, device) for patches in self._held)
-        near = self.module._near(torch.from_numpy(self.val.lonlat.unit()).to(device))
+        units = (torch.from_numpy(where.unit()).to(device) for where in (self.val.lonlat, self.val.other))
+        near = self.module.near(*units)
         ranks = own_ranks(a @ b.T, near)
         return {
             "mrr": float((1.0 / ranks).mean()),
@@ -188,6 +204,12 @@ def own_ranks(scores: Tensor, near: Tensor) -> Tensor:
     better = (others > own).sum(dim=1)
     equal = (others == own).sum(dim=1) - 1
     return 1.0 + better.double() + 0.5 * equal.double()
+
+
+def _several() -> bool:
+    """Whether other processes train together with this one."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return distributed and torch.distributed.get_world_size() > 1
 
 
 def _turned(patches: Tensor, turn: int) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.errors import UsageError
+from placevec.errors import DataError, UsageError
 from placevec.geo.sphere import LonLat
 from placevec.sources.base import Source
 from placevec.train.data import digest
@@ -55,9 +55,21 @@ class Pairs:
         return Pairs(self.source, self.anchors[which], self.neighbours[which], self.names)
 
     def read(self, which: NDArray[np.int64]) -> tuple[Patches, Patches]:
-        """The patches of the anchors and of the neighbours of pairs, {layer: (m, p, p)} each."""
+        """The patches of the anchors and of the neighbours of pairs, {layer: (m, p, p)} each.
+
+        Raises:
+            DataError: a place has no patch.
+        """
         rows = np.concatenate([self.anchors[which], self.neighbours[which]])
-        data = self.source.read(rows).data
+        batch = self.source.read(rows)
+        if len(batch) != len(rows):
+            # What is left would stand beside the wrong partner.
+            why = batch.skipped[0].reason if batch.skipped else "no reason is known"
+            raise DataError(
+                f"{len(rows) - len(batch)} of {len(rows)} patches of pairs cannot be read ({why}): write them by "
+                "`placevec area patches`, which leaves such places out, and learn from its folder"
+            )
+        data = batch.data
         middle = len(which)
         first = {name: data[name][:middle] for name in self.names}
         return first, {name: data[name][middle:] for name in self.names}
@@ -84,7 +96,9 @@ class Pairs:
         """What tells these data from others."""
         own = getattr(self.source, "fingerprint", None)
         identity = str(own()) if callable(own) else ""
-        return digest(np.frombuffer(identity.encode() or b"-", dtype=np.uint8), self.anchors, self.neighbours)
+        # A fingerprint of rasters alone is the same wherever they are read: where the pairs lie belongs to it.
+        where = np.stack([self.lonlat.lon, self.lonlat.lat, self.other.lon, self.other.lat])
+        return digest(np.frombuffer(identity.encode() or b"-", dtype=np.uint8), self.anchors, self.neighbours, where)
 
 
 def layer_facts(layers: Mapping[str, Any]) -> dict[str, Any]:

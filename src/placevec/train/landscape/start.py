@@ -11,19 +11,24 @@ from placevec.nn.landscape import LandscapeNet, PlaneConfig
 from placevec.train.landscape.pairs import Patches
 
 SAMPLE = 8192  # pairs from which scales and head are taken, at most
+_FLAT = 1e-6  # a range below this share of the values is none
 _LEAST = 1e-3  # the least correlation that counts, so that no component vanishes
 
 
 def robust_scales(name: str, values: NDArray[np.float32]) -> PlaneConfig:
     """The plane of a layer of values: their median, and half the range of the middle 90 %, over all patches at once.
 
-    Scaling every patch by itself would make a plain of a mountain range.
+    Where these 90 % are one value, the standard deviation of all takes the place of the range. Scaling every patch by
+    itself would make a plain of a mountain range.
     """
     known = values[np.isfinite(values)]
     if not len(known):
         return PlaneConfig(name)
     low, middle, high = np.quantile(known, [0.05, 0.5, 0.95])
-    return PlaneConfig(name, 0, float(middle), max(float(high - low) / 2.0, 1e-6))
+    # Of what is the same nearly everywhere, as the height of the sea is, the rest has to tell relief from none.
+    spreads = (float(high - low) / 2.0, float(known.std(dtype=np.float64)), 1.0)
+    least = _FLAT * max(1.0, abs(float(middle)))
+    return PlaneConfig(name, 0, float(middle), next(spread for spread in spreads if spread > least or spread == 1.0))
 
 
 def set_start(net: LandscapeNet, anchors: Patches, neighbours: Patches, shrink: float | None) -> NDArray[np.float64]:
