@@ -27,7 +27,7 @@ Patches = Mapping[str, NDArray[Any]]
 
 
 class LandscapeEncoder(NetworkEncoder):
-    """Patches to vectors of length 1.
+    """Patches to vectors, compared by cosine; their length counts in a probe.
 
     The card's recipe holds the table of classes of each layer, so that indices can be told apart for ever.
     """
@@ -159,7 +159,6 @@ def landscape_card(config: LandscapeConfig, space: Space, **more: Any) -> ModelC
         tower="landscape",
         config=config.to_json(),
         inputs=tuple(layer.name for layer in config.layers),
-        normalized=True,
     )
     return replace(card, **more)
 

@@ -8,7 +8,7 @@ batches, the number of queries and the threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -121,6 +121,42 @@ class ExactIndex(Index):
         limit = np.nextafter(np.float32(kth - 2 * race.margin(alone, facts.longest)[0]), np.float32(-np.inf))
         # Where products overflow nothing is known: all are scored.
         return np.flatnonzero(rough >= limit) if np.isfinite(limit) else np.arange(len(rows))
+
+    @property
+    def known(self) -> bool:
+        """Whether the facts of every row are known, and say something of every row."""
+        return "_facts" in self.__dict__ and not len(self._facts.odd)
+
+    def nearest(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Rows]:
+        """Those of the rows of each query that may be among its k best, k at least; for a table that is `known`."""
+        race, facts = Race(queries, k, self), self._facts
+        lengths = np.array([len(own) for own in rows])
+        ends = np.cumsum(lengths)
+        together = np.concatenate(rows)
+        raw, codec = self.raw, self.table.meta.codec
+        plain = raw.dtype == np.float32 and codec is None
+        held = np.empty((int(lengths.max()), self.space.dims), dtype=raw.dtype)
+        rough = np.empty(len(together), dtype=np.float32)
+        weight = None if self.space.metric == "dot" else facts.weight.take(together)
+        kth = np.empty(len(rows))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for at, (own, probe, low, high) in enumerate(
+                zip(rows, race.probe, (ends - lengths).tolist(), ends.tolist(), strict=True)
+            ):
+                vectors = raw.take(own, axis=0, out=held[: len(own)], mode="clip")
+                part = np.dot(vectors if plain else decode(vectors, codec), probe, out=rough[low:high])
+                if weight is not None and self.space.metric == "cosine":
+                    part *= weight[low:high]
+                elif weight is not None:
+                    part -= weight[low:high]
+                kth[at] = np.partition(part, len(part) - k)[len(part) - k]
+        limit = (kth - 2 * race.margin(slice(None), facts.longest)).astype(np.float32)
+        limit = np.nextafter(limit, np.float32(-np.inf))
+        # Where products overflow nothing is known: all are scored.
+        limit[~np.isfinite(limit)] = -np.inf
+        near = ~(rough < np.repeat(limit, lengths))
+        counts = np.add.reduceat(near, ends - lengths, dtype=np.int64)
+        return np.split(together[near], np.cumsum(counts)[:-1])
 
     def products(self, probe: Vectors, rows: Rows) -> Vectors:
         """The products (n,) of the vectors of `rows` with `probe`, with rounding."""

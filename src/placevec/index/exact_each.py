@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from placevec.index.base import Found, Rows, Vectors, best_of, exact_scores
-from placevec.index.exact import FEW_NUMBERS, ONE_BYTES, ExactIndex, Race, not_finite
+from placevec.index.exact import ONE_BYTES, ExactIndex, Race, not_finite
 from placevec.table import EmbeddingTable
 from placevec.table.codec import decode
 
@@ -21,6 +21,8 @@ from placevec.table.codec import decode
 _PAGED_NUMBERS = 1 << 18
 _BESIDE_BYTES = 1 << 20
 _TOGETHER = 256
+# Of more rows than so many times k it is found out first, in float32, which may be among the best.
+_PLENTY = 2
 _DENSE = 8
 
 
@@ -29,7 +31,7 @@ def find_each(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows])
     answers: list[Found] = []
     for start in range(0, len(rows), _TOGETHER):
         part = slice(start, start + _TOGETHER)
-        few = _few(index, queries[part], k, rows[part])
+        few = _beside(index, queries[part], k, rows[part])
         rough = _shared(index, queries[part], rows[part])
         for at, own in enumerate(rows[part]):
             query = queries[start + at]
@@ -43,15 +45,21 @@ def find_each(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows])
     return answers
 
 
-def _few(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -> dict[int, Found]:
-    """The answers to those queries that have few rows of a table in memory, though k at least: all at once."""
+def _beside(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -> dict[int, Found]:
+    """The answers to those queries that have not many rows of a table in memory, though k at least: all at once."""
     dims = index.space.dims
-    chosen = [at for at, own in enumerate(rows) if k <= len(own) and len(own) * dims <= FEW_NUMBERS]
-    if len(chosen) < 2 or not isinstance(index.table, EmbeddingTable):
+    if not isinstance(index.table, EmbeddingTable):
         return {}
-    together = np.concatenate([rows[at] for at in chosen])
-    owner = np.repeat(np.arange(len(chosen)), [len(rows[at]) for at in chosen])
-    asked, scores = queries[chosen], np.empty(len(together), dtype=np.float32)
+    most = _PAGED_NUMBERS // dims
+    chosen = [at for at, own in enumerate(rows) if k <= len(own) <= most and index.quick(len(own))]
+    if len(chosen) < 2:
+        return {}
+    asked, own = queries[chosen], [rows[at] for at in chosen]
+    if any(len(each) > _PLENTY * k for each in own) and index.known:
+        own = index.nearest(asked, k, own)
+    together = np.concatenate(own)
+    owner = np.repeat(np.arange(len(own)), [len(each) for each in own])
+    scores = np.empty(len(together), dtype=np.float32)
     step = max(1, _BESIDE_BYTES // (8 * dims))
     for start in range(0, len(together), step):
         part = slice(start, start + step)
@@ -59,7 +67,7 @@ def _few(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -> d
         scores[part] = exact_scores(asked[owner[part]], vectors, index.space)
     if np.isnan(scores).any():
         raise not_finite(int(together[np.argmax(np.isnan(scores))]))
-    found, best = best_of(owner, together, scores, len(chosen), k)
+    found, best = best_of(owner, together, scores, len(own), k)
     return {at: (found[place][None], best[place][None]) for place, at in enumerate(chosen)}
 
 

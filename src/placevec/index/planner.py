@@ -7,10 +7,10 @@ finds returns short lists: at 1 % selectivity a graph index keeps a fifth of the
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,8 @@ from placevec.table import EmbeddingTable, Filter, Places, StoredTable
 # index for those that may be found, and right: 125,000 rows of 64 dims, 15,600 of 512, some 2 ms of one core.
 EXACT_ROWS = 250_000
 EXACT_WORK = 8_000_000
+# An index that knows the cells of its rows says in a few nanoseconds for each which are worth scoring.
+NARROW_WORK = 300_000
 _OVERSAMPLE = 4
 # Where finds are too few, so many times as many are asked for.
 _GROW = 4
@@ -37,17 +39,34 @@ _GROW = 4
 _DROP_ROWS = 64
 # Row numbers of so many candidates wait to be scanned together.
 _HELD_ROWS = 4_000_000
+# So many filters are resolved together.
+_TOGETHER = 64
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 _NONE: Rows = np.empty(0, dtype=np.int64)
 
 
-_Found: TypeAlias = tuple[Rows, Vectors, Plan]
+class _Way(NamedTuple):
+    """How hits were found: what a `Plan` says but for the time, which is known when all are there."""
+
+    name: str
+    exact: bool
+    candidates: int
+    unlocated: int
+    note: str
+    grown: int = 0
+
+
+_Found: TypeAlias = tuple[Rows, Vectors, _Way]
 """Rows and scores of one query, padded, and how they were found."""
 
 
 def exact_rows(dims: int) -> int:
     """Up to how many candidates of `dims` components are scanned exactly though there is an index."""
     return min(EXACT_ROWS, EXACT_WORK // max(1, dims))
+
+
+_Group: TypeAlias = tuple[Filter | None, list[int]]
+"""A filter, and the queries that it is for."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +77,12 @@ class Around:
     metres: float
 
 
-@dataclass(frozen=True)
-class _Candidates:
+class _Candidates(NamedTuple):
     """Rows that may be found (None: all), those of them that may not after all, and the counts for the plan."""
 
     rows: Rows | None
     excluded: Rows
-    count: int
+    number: int
     unlocated: int
     filtered: bool
 
@@ -134,29 +152,30 @@ class Planner:
         began = time.perf_counter()
         k = check_k(k)
         asked = check_queries(np.asarray(queries), self.table.space)
-        found: list[_Found] = [(_NONE, np.empty(0, np.float32), _NO_PLAN)] * len(asked)
+        found: list[_Found] = [(_NONE, np.empty(0, np.float32), _NO_WAY)] * len(asked)
         groups = _groups(filter, len(asked))
         self.resolver.expect(sum(chosen is not None for chosen, _ in groups))
         away = self._away(exclude, around)
         single: list[tuple[int, _Candidates]] = []
         held = 0
-        for chosen, members in groups:
-            allowed = self._candidates(chosen, away, around is not None)
+        narrows = self.index is not None and self.index.narrows
+        for (_, members), allowed in self._resolved(groups, away, around is not None):
             index: Index = self.exact
-            if self.index is not None and allowed.count > exact_rows(self.table.space.dims):
+            if self.index is not None and allowed.number > exact_rows(self.table.space.dims):
                 index = self.index
-            if index is self.exact and len(groups) > 1 and len(members) == 1 and allowed.rows is not None:
+            alone = len(members) == 1 and allowed.rows is not None
+            if alone and (narrows or (index is self.exact and len(groups) > 1)):
                 single.append((members[0], allowed))
-                held += allowed.count
+                held += allowed.number
                 if held > _HELD_ROWS:
                     self._scan(single, asked, k, found)
                     held = 0
                 continue
             whole = len(members) == len(asked)
             rows, scores, grown = self._ask(index, asked if whole else asked[members], k, allowed)
-            plan = self._plan(index, k, allowed)
+            plan = self._way(index, k, allowed)
             for at, member in enumerate(members):
-                own = plan if not grown[at] else replace(plan, grown=int(grown[at]))
+                own = plan if not grown[at] else plan._replace(grown=int(grown[at]))
                 found[member] = (rows[at], scores[at], own)
         self._scan(single, asked, k, found)
         return self._hits(found, columns, began)
@@ -195,33 +214,53 @@ class Planner:
         else:
             places = [self.places(rows, columns) for rows in real]
         seconds = time.perf_counter() - began
-        plans: dict[int, Plan] = {}
+        plans: dict[_Way, Plan] = {}
         hits = []
-        for (_, scores, plan), rows, own in zip(found, real, places, strict=True):
-            timed = plans.get(id(plan))
-            if timed is None:
-                timed = plans[id(plan)] = replace(plan, seconds=seconds)
-            hits.append(Hits(rows, scores[: len(rows)], own, timed))
+        for (_, scores, way), rows, own in zip(found, real, places, strict=True):
+            plan = plans.get(way)
+            if plan is None:
+                plan = Plan(way[0], way[1], way[2], self.table.num_rows, way[3], seconds, way[4], way[5])
+                plans[way] = plan
+            hits.append(Hits(rows, scores[: len(rows)], own, plan))
         return hits
 
     def _scan(self, single: list[tuple[int, _Candidates]], asked: Vectors, k: int, found: list[_Found]) -> None:
         """Scan for queries with rows of their own, all together; they go from `single` to `found`."""
+        if not single:
+            return
         own = [allowed.rows for _, allowed in single if allowed.rows is not None]
-        pairs = find_each(self.exact, asked[[member for member, _ in single]], k, own) if single else []
-        for (member, allowed), (rows, scores) in zip(single, pairs, strict=True):
-            found[member] = (rows[0], scores[0], self._plan(self.exact, k, allowed))
+        members = [member for member, _ in single]
+        queries = asked if members == list(range(len(asked))) else asked[members]
+        near, grown = self._narrowed(queries, k, own)
+        pairs = find_each(self.exact, queries, k, near)
+        for at, ((member, allowed), (rows, scores)) in enumerate(zip(single, pairs, strict=True)):
+            whole = near[at] is own[at]
+            way = self._way(self.exact if whole or self.index is None else self.index, k, allowed)
+            found[member] = (rows[0], scores[0], way._replace(grown=1) if at in grown else way)
         single.clear()
 
-    def _plan(self, index: Index, k: int, allowed: _Candidates) -> Plan:
+    def _narrowed(self, queries: Vectors, k: int, rows: list[Rows]) -> tuple[list[Rows], set[int]]:
+        """The rows of each query that are worth scoring, and which queries are left with all after fewer were tried."""
+        if self.index is None or not self.index.narrows:
+            return rows, set()
+        least = NARROW_WORK // max(1, self.table.space.dims)
+        many = [at for at, own in enumerate(rows) if len(own) > least]
+        near, grown = list(rows), set()
+        if many:
+            some = self.index.narrow(queries if len(many) == len(rows) else queries[many], k, [rows[at] for at in many])
+            for at, own in zip(many, some, strict=True):
+                if own is not None and len(own) >= k:
+                    near[at] = own
+                elif own is not None:
+                    grown.add(at)
+        return near, grown
+
+    def _way(self, index: Index, k: int, allowed: _Candidates) -> _Way:
         name = "filter-then-exact" if allowed.filtered else "scan"
-        return Plan(
-            name=name if index is self.exact else "ann-then-exact",
-            exact=index.exact,
-            candidates=allowed.count,
-            total=self.table.num_rows,
-            unlocated=allowed.unlocated,
-            note=_note(k, allowed, self.table.num_rows),
-        )
+        if index is not self.exact:
+            name = "ann-then-exact"
+        note = "" if allowed.number >= k else _note(k, allowed, self.table.num_rows)
+        return _Way(name, index.exact, allowed.number, allowed.unlocated, note)
 
     def _away(self, exclude: Sequence[int] | Rows, around: Around | None) -> Rows:
         """The rows that may not be found: those named, and those in any of the circles."""
@@ -230,6 +269,20 @@ class Planner:
             return excluded
         circles = [self.resolver.circle(centre, around.metres) for centre in around.centre]
         return np.unique(np.concatenate([excluded, *circles]))
+
+    def _resolved(
+        self, groups: list[_Group], away: Rows, around: bool
+    ) -> Iterator[tuple[_Group, _Candidates]]:
+        """Each group with the rows that it may find; many filters are resolved together."""
+        for start in range(0, len(groups), _TOGETHER):
+            part = groups[start : start + _TOGETHER]
+            filters = [chosen for chosen, _ in part if chosen is not None and not chosen.empty]
+            if around or len(away) or len(filters) < len(part):
+                for group in part:
+                    yield group, self._candidates(group[0], away, around)
+                continue
+            for group, (rows, unlocated) in zip(part, self.resolver.resolve_many(filters), strict=True):
+                yield group, _Candidates(rows, _NONE, len(rows), unlocated, True)
 
     def _candidates(self, filter: Filter | None, excluded: Rows, around: bool) -> _Candidates:
         total = self.table.num_rows
@@ -258,7 +311,7 @@ class Planner:
         has been asked for all, they are scanned: k hits come back wherever k rows may be found.
         """
         grown = np.zeros(len(queries), dtype=np.int64)
-        reach = min(k, allowed.count)
+        reach = min(k, allowed.number)
         if index.exact:
             rows, scores = self._found(index, queries, k, k + len(allowed.excluded), allowed)
             return rows, scores, grown
@@ -268,7 +321,7 @@ class Planner:
         while len(short):
             grown[short] += 1
             wanted *= _GROW
-            last = wanted >= allowed.count
+            last = wanted >= allowed.number
             asked = self.exact if last else index
             count = k + len(allowed.excluded) if last else wanted
             rows[short], scores[short] = self._found(asked, queries[short], k, count, allowed)
@@ -300,16 +353,16 @@ class Planner:
         return np.concatenate([pair[0] for pair in pairs]), np.concatenate([pair[1] for pair in pairs])
 
 
-_NO_PLAN = Plan("scan", True, 0, 0)
+_NO_WAY = _Way("scan", True, 0, 0, "")
 
 
-def _groups(filter: Filter | Sequence[Filter | None] | None, queries: int) -> list[tuple[Filter | None, list[int]]]:
+def _groups(filter: Filter | Sequence[Filter | None] | None, queries: int) -> list[_Group]:
     """The filters, each with the queries that it is for."""
     if filter is None or isinstance(filter, Filter):
         return [(filter, list(range(queries)))] if queries else []
     if len(filter) != queries:
         raise UsageError(f"{len(filter)} filters for {queries} queries: give one for all, or one for each")
-    groups: dict[int, tuple[Filter | None, list[int]]] = {}
+    groups: dict[int, _Group] = {}
     for at, chosen in enumerate(filter):
         groups.setdefault(id(chosen), (chosen, []))[1].append(at)
     return list(groups.values())
@@ -318,9 +371,9 @@ def _groups(filter: Filter | Sequence[Filter | None] | None, queries: int) -> li
 def _note(k: int, allowed: _Candidates, total: int) -> str:
     if total == 0:
         return "the table is empty"
-    if allowed.count == 0:
+    if allowed.number == 0:
         left_out = f"; {allowed.unlocated:,} rows have no geometry" if allowed.unlocated else ""
         return f"no row passes the filter{left_out}: widen it" if allowed.filtered else "no row is left to be found"
-    if allowed.count < k:
-        return f"{k} hits were asked for, only {allowed.count} rows may be found"
+    if allowed.number < k:
+        return f"{k} hits were asked for, only {allowed.number} rows may be found"
     return ""

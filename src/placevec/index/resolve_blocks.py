@@ -26,12 +26,12 @@ Rows = NDArray[np.int64]
 BLOCK = 128
 _SHIFT = 7  # BLOCK is 2 to this
 GROUP = 64
+BYTES_A_ROW = 8 + 8 + 3 * 4 + 8
+"""What a row takes in memory: its point in degrees, on the sphere, and its number."""
 # So many boxes are resolved together, so many blocks at a time; larger ones, by groups that they touch, by themselves.
 _TOGETHER = 256
 _BLOCKS = 1024
 _FEW_GROUPS = 8
-BYTES_A_ROW = 8 + 8 + 3 * 4 + 8
-"""What a row takes in memory: its point in degrees, on the sphere, and its number."""
 
 # Rounding of float32 on the unit sphere, with room: nearer than this to a circle, a point is tested in float64.
 _SLACK = 2e-6
@@ -217,7 +217,8 @@ def plain_boxes(boxes: Floats) -> Mask:
     """Which of the boxes (q, 4) `check_box` would leave as they are, and do not touch the antimeridian."""
     west, south, east, north = boxes.T
     plain: Mask = (west > -180.0) & (west <= east) & (east < 180.0)
-    return plain & (south >= -90.0) & (south <= north) & (north <= 90.0)
+    plain &= (south >= -90.0) & (south <= north) & (north <= 90.0)
+    return plain
 
 
 def _blocked(values: Floats, count: int) -> Floats:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from placevec.nn.landscape.config import LandscapeConfig
 from placevec.nn.landscape.planes import Planes
 from placevec.nn.landscape.resnet import ResidualStages
 from placevec.nn.landscape.statistics import LayoutStatistics
+
+LIMIT = 4.0
+"""Scaled features beyond this are cut: one rare class must not outweigh all else."""
 
 
 class LandscapeNet(nn.Module):
@@ -49,12 +51,24 @@ class LandscapeNet(nn.Module):
         planes = self.planes(patches)
         return torch.cat([part(planes) for part in (self.statistics, self.residual) if part is not None], dim=1)
 
-    def project(self, patches: Mapping[str, Tensor]) -> Tensor:
-        """Layers (n, p, p) to vectors (n, dims) of any length."""
-        scaled = self.dropout((self.features(patches) - self.mean) / self.spread)
-        vectors: Tensor = self.linear(scaled)
-        return vectors if self.perceptron is None else vectors + self.perceptron(scaled)
+    def scaled(self, patches: Mapping[str, Tensor]) -> Tensor:
+        """Layers (n, p, p) to the features (n, count) on one scale; what is rarer than rare is cut."""
+        return ((self.features(patches) - self.mean) / self.spread).clamp(-LIMIT, LIMIT)
+
+    def described(self, patches: Mapping[str, Tensor]) -> Tensor:
+        """Layers (n, p, p) to their scaled statistics (n, statistics.count): what can be said of a patch."""
+        assert self.statistics is not None
+        count = self.statistics.count
+        found = (self.statistics(self.planes(patches)) - self.mean[:count]) / self.spread[:count]
+        clipped: Tensor = found.clamp(-LIMIT, LIMIT)
+        return clipped
+
+    def head(self, scaled: Tensor) -> Tensor:
+        """Scaled features (n, count) to vectors (n, dims)."""
+        shown = self.dropout(scaled)
+        vectors: Tensor = self.linear(shown)
+        return vectors if self.perceptron is None else vectors + self.perceptron(shown)
 
     def forward(self, patches: Mapping[str, Tensor]) -> Tensor:
-        """Layers (n, p, p) to vectors (n, dims) of length 1."""
-        return F.normalize(self.project(patches), dim=1)
+        """Layers (n, p, p) to vectors (n, dims). Their length counts: it grows with how unusual a patch is."""
+        return self.head(self.scaled(patches))

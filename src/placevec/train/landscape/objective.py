@@ -32,6 +32,8 @@ class Neighbours(nn.Module):
         self.config = config
         self.far = float(chord_of(far_m)) ** 2
         classes = [layer.classes for layer in net.config.layers if layer.classes]
+        told = net.statistics.count if config.describe and net.statistics is not None else 0
+        self.tell = nn.Linear(net.config.dims, 2 * told) if told else None
         self.guess = nn.Linear(net.config.dims, sum(classes)) if config.infill and classes else None
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
@@ -40,14 +42,35 @@ class Neighbours(nn.Module):
         anchors = {name: _turned(value, turn) for name, value in _of(batch, ANCHOR).items()}
         neighbours = {name: _turned(value, turn) for name, value in _of(batch, NEIGHBOUR).items()}
         hidden = float(torch.rand(1, generator=generator)) < self.config.hide
-        shown = self._hide(anchors, generator) if hidden else anchors
-        a, b = self.net.project(shown), self.net.project(neighbours)
-        near = self.near(gather(batch["unit"]), gather(batch["other"]))
+        pixels = self.net.config.pixels
+        half = int(torch.randint(max(1, pixels // 16), pixels // 4 + 1, (1,), generator=generator))
+        return self.losses(anchors, neighbours, (batch["unit"], batch["other"]), half if hidden else 0)
+
+    def losses(
+        self,
+        anchors: Mapping[str, Tensor],
+        neighbours: Mapping[str, Tensor],
+        units: tuple[Tensor, Tensor],
+        half: int = 0,
+    ) -> Tensor:
+        """The loss of pairs.
+
+        Args:
+            anchors: {layer: (n, p, p)}.
+            neighbours: of the same pairs.
+            units: (n, 3) where both lie.
+            half: pixels from the centre of the anchors that are hidden to all sides; 0: none.
+        """
+        shown = self._hide(anchors, half) if half else anchors
+        a, b = self.net(shown), self.net(neighbours)
+        near = self.near(gather(units[0]), gather(units[1]))
         a_all, b_all = gather(F.normalize(a.float(), dim=1)), gather(F.normalize(b.float(), dim=1))
-        loss = self.between(a_all, b_all, near)
-        if self.guess is not None and (hidden or _several()):
+        loss = self.config.contrast * self.between(a_all, b_all, near)
+        if self.tell is not None:
+            loss = loss + self.config.describe * self._describe(a, b, anchors, neighbours)
+        if self.guess is not None and (half or _several()):
             # Each of several processes draws whether to hide, and must have a gradient of every weight all the same.
-            loss = loss + (self.config.infill if hidden else 0.0) * self._infill(a, anchors)
+            loss = loss + (self.config.infill if half else 0.0) * self._infill(a, anchors)
         return loss
 
     def between(self, a: Tensor, b: Tensor, near: Tensor) -> Tensor:
@@ -80,10 +103,9 @@ class Neighbours(nn.Module):
         near.fill_diagonal_(False)
         return near
 
-    def _hide(self, patches: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Patches with nothing in a square around the centre, of a side between an eighth and a half of theirs."""
+    def _hide(self, patches: Mapping[str, Tensor], half: int) -> dict[str, Tensor]:
+        """Patches with nothing in the square of `half` pixels to all sides of the centre."""
         pixels = self.net.config.pixels
-        half = int(torch.randint(max(1, pixels // 16), pixels // 4 + 1, (1,), generator=generator))
         inside = slice(pixels // 2 - half, pixels // 2 + half)
         out = {}
         for layer in self.net.config.layers:
@@ -91,6 +113,17 @@ class Neighbours(nn.Module):
             patch[:, inside, inside] = 0 if layer.classes else torch.nan
             out[layer.name] = patch
         return out
+
+    def _describe(
+        self, a: Tensor, b: Tensor, anchors: Mapping[str, Tensor], neighbours: Mapping[str, Tensor]
+    ) -> Tensor:
+        """How far both ends are from telling the statistics of their own whole patch and of the other's."""
+        assert self.tell is not None
+        with torch.no_grad():
+            first, second = self.net.described(anchors), self.net.described(neighbours)
+        told = F.mse_loss(self.tell(a), torch.cat([first, second], dim=1))
+        # Twice the mean over both halves is the sum of their means.
+        return 2.0 * (told + F.mse_loss(self.tell(b), torch.cat([second, first], dim=1)))
 
     def _infill(self, vectors: Tensor, patches: Mapping[str, Tensor]) -> Tensor:
         """The cross-entropy of the guessed shares of classes in the middle quarter of the patches."""
@@ -137,7 +170,7 @@ def triplet(cosines: Tensor, near: Tensor, margin: float) -> Tensor:
 class LandscapeObjective:
     """Training pairs and validation pairs; see `train.objectives.Objective`."""
 
-    mode: Literal["min", "max"] = "max"
+    mode: Literal["min", "max"] = "min"
 
     def __init__(self, pairs: Pairs, val: Pairs, net: LandscapeNet, config: LandscapeTraining) -> None:
         self.pairs = pairs
@@ -147,7 +180,7 @@ class LandscapeObjective:
         self.far_m = pairs.reach_m if config.far_m is None else config.far_m
         self.net = net
         self.module: nn.Module = Neighbours(net, config, self.far_m)
-        self.monitor = "mrr" if len(self.val) >= 2 else ""
+        self.monitor = "loss" if len(self.val) >= 2 else ""
         self._units = pairs.lonlat.unit(), pairs.other.unit()
         self._held = self._tensors(self.val, np.arange(len(self.val))) if self.monitor else None
 
@@ -164,23 +197,38 @@ class LandscapeObjective:
         return checked(first, self.net.config), checked(second, self.net.config)
 
     def validate(self, device: torch.device) -> dict[str, float]:
-        """How well anchors of the validation pairs find their neighbours among those of all, and the loss."""
+        """The loss, and how well anchors of the validation pairs find their neighbours among those of all.
+
+        The loss is that of training, of shuffled batches, with the middle quarter of the anchors hidden. It falls more
+        smoothly than ranks rise, and chooses the weights.
+        """
         assert self._held is not None
         assert isinstance(self.module, Neighbours)
         a, b = (self._vectors(patches, device) for patches in self._held)
-        units = (torch.from_numpy(where.unit()).to(device) for where in (self.val.lonlat, self.val.other))
-        near = self.module.near(*units)
+        units = [torch.from_numpy(where.unit()).to(device) for where in (self.val.lonlat, self.val.other)]
+        near = self.module.near(units[0], units[1])
+        order = np.random.default_rng(0).permutation(len(self.val))
+        total = 0.0
+        for start in range(0, len(order), 256):
+            part = torch.from_numpy(order[start : start + 256])
+            first, second = (
+                {name: value[part].to(device) for name, value in patches.items()} for patches in self._held
+            )
+            where = (units[0][part], units[1][part])
+            total += len(part) * float(self.module.losses(first, second, where, self.net.config.pixels // 8))
         ranks = own_ranks(a @ b.T, near)
         return {
             "mrr": float((1.0 / ranks).mean()),
             "recall_at_10": float((ranks <= 10).double().mean()),
-            "loss": float(self.module.between(a, b, near)),
+            "loss": total / len(order),
         }
 
     def _vectors(self, patches: Mapping[str, Tensor], device: torch.device) -> Tensor:
         count = len(next(iter(patches.values())))
         parts = (
-            self.net({name: value[start : start + 256].to(device) for name, value in patches.items()})
+            F.normalize(
+                self.net({name: value[start : start + 256].to(device) for name, value in patches.items()}), dim=1
+            )
             for start in range(0, count, 256)
         )
         return torch.cat(list(parts)).float()

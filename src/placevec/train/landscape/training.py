@@ -70,7 +70,7 @@ def train_landscape(
     if odd is not None or not names:
         raise UsageError(f"the patches have no layer {odd!r}; they have {', '.join(known) or 'none'}")
     pairs = Pairs.of(source, names)
-    train, held = pairs.take(np.flatnonzero(keep & ~val)), pairs.take(np.flatnonzero(keep & val))
+    train, held = (pairs.take(np.flatnonzero(keep & ~val)), pairs.take(np.flatnonzero(keep & val)))
     if len(train) < 2:
         raise UsageError(f"{len(train)} pairs are left for training: hold out fewer, or cut more patches")
     sample = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(np.int64))
@@ -112,7 +112,8 @@ def train_landscape(
         ),
     )
     net = seeded(lambda: LandscapeNet(shape), seed).eval()
-    set_start(net, anchors, neighbours, config.shrink if config.start == "closed-form" else None)
+    closed = (config.own, config.shrink) if config.start == "closed-form" else None
+    set_start(net, anchors, neighbours, closed, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         objective = LandscapeObjective(train, held, net, config)
