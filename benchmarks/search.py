@@ -6,7 +6,8 @@ round by round, and what counts is processor time. Peers are set so that they fi
 on these very queries where they can; placevec is left as its index tuned itself. Without a filter, faiss and placevec
 get all queries at once; Lance and Qdrant have no such call. At least k rows pass each filter.
 
-Run it by itself, on a quiet machine, a quarter of an hour: ``python benchmarks/search.py [--smoke] [--only A]``.
+Run it by itself, on a quiet machine, a quarter of an hour: ``python benchmarks/search.py [--smoke]``. One cell of its
+tables: ``--only A --share 0.1 --engines "placevec,faiss IVF"``.
 """
 
 from __future__ import annotations
@@ -151,7 +152,9 @@ class Contestant:
         raise SystemExit(f"{self.name} ended with status {self._process.wait()}")
 
 
-def measure(name: str, n: int, d: int, queries: int, rounds: int, engines: list[str], targets: Targets) -> None:
+def measure(
+    name: str, n: int, d: int, queries: int, rounds: int, engines: list[str], shares: list[str], targets: Targets
+) -> None:
     """Build, tune, ask in turn and show one size."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -161,16 +164,25 @@ def measure(name: str, n: int, d: int, queries: int, rounds: int, engines: list[
             for engine in engines:
                 running.append(Contestant(engine, folder).__enter__())
             # A few thousand rows are scanned in no time by anybody: there speed is nobody's claim.
-            compare(f"{name}: {n:,} x {d}", running, queries, rounds, targets, speed=n >= 50_000)
+            compare(f"{name}: {n:,} x {d}", running, queries, rounds, shares, targets, speed=n >= 50_000)
         finally:
             for one in running:
                 one.__exit__()
 
 
-def compare(title: str, running: list[Contestant], queries: int, rounds: int, targets: Targets, speed: bool) -> None:
-    """Tune and time all contestants at all selectivities."""
+def compare(
+    title: str,
+    running: list[Contestant],
+    queries: int,
+    rounds: int,
+    shares: list[str],
+    targets: Targets,
+    *,
+    speed: bool,
+) -> None:
+    """Tune and time all contestants at some selectivities."""
     rows = []
-    for share in SHARES:
+    for share in shares:
         asked = [one for one in running if one.name != "placevec hnsw" or share == "1"]
         for one in asked:
             one.tuned[share] = one.order("tune", share=share)
@@ -225,6 +237,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="4,000 rows, for a look; its figures prove nothing")
     parser.add_argument("--only", choices=list(SIZES), help="one of the sizes")
     parser.add_argument("--rows", type=int, help="another number of rows")
+    parser.add_argument("--share", choices=SHARES, action="append", help="one of the shares of rows, to be repeated")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--engines", default=",".join(ENGINES), help="contestants, with commas")
     options = parser.parse_args()
@@ -237,7 +250,7 @@ def main() -> None:
         sizes = {"smoke": (4_000, 16)}
     for name, (n, d) in sizes.items():
         queries, rounds = (20, 1) if options.smoke else (QUERIES, options.rounds)
-        measure(name, options.rows or n, d, queries, rounds, engines, targets)
+        measure(name, options.rows or n, d, queries, rounds, engines, options.share or list(SHARES), targets)
     print(f"\n{time.monotonic() - began:.0f} s in all")
     targets.done()
 

@@ -123,7 +123,7 @@ class Faiss(Engine):
 class FaissGraph(Faiss):
     """IndexHNSWFlat: 32 links."""
 
-    ladder = (32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
+    ladder = (16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
 
     def build(self) -> None:
         """See `Engine`."""
@@ -165,7 +165,8 @@ class FaissCells(Faiss):
 class Lance(Engine):
     """IVF_HNSW_SQ and a prefilter on lon and lat, which have scalar indexes."""
 
-    ladder = ((64, 2), (128, 2), (256, 4), (512, 8))  # nodes in sight, and candidates re-ranked for each row wanted
+    # Nodes in sight, and candidates re-ranked for each row wanted.
+    ladder = ((32, 2), (64, 2), (128, 2), (256, 4), (512, 8))
 
     def build(self) -> None:
         """See `Engine`."""
@@ -206,7 +207,7 @@ class Lance(Engine):
 class Qdrant(Engine):
     """The engine of Qdrant in this process: a graph, and a geo index on the location."""
 
-    ladder = (64, 128, 256, 512, 1024, "exact")
+    ladder = (16, 32, 64, 128, 256, 512, 1024, "exact")
 
     def build(self) -> None:
         """See `Engine`."""

@@ -56,11 +56,13 @@ class PathRole:
     """Marks an option of a verb as a path that the step reads or makes; see `InPath`, `OutPath`."""
 
     role: Literal["in", "out"]
+    named: bool = False  # NAME= may stand before the path
 
 
 # Texts, because an input may also be an address or a name such as "hf:facebook/dinov2-small" or "blue-marble".
 InPath = Annotated[str, PathRole("in")]
 OutPath = Annotated[str, PathRole("out")]
+NamedInPath = Annotated[str, PathRole("in", named=True)]
 
 
 class Step(BaseModel):
@@ -266,18 +268,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def path_options(options: BaseModel, role: Literal["in", "out"]) -> dict[str, list[str]]:
-    """The paths that a step reads ("in") or makes ("out"), by the option that holds them; absent ones are left out."""
+    """The paths that a step reads ("in") or makes ("out"), by the option that holds them; absent ones are left out.
+
+    An option that is no text but reads several files, such as a layer of a raster and its class table, names them in
+    its attribute `paths`.
+    """
     found: dict[str, list[str]] = {}
     for name, field in type(options).model_fields.items():
-        marks = [*field.metadata, *_marks(field.annotation)]
-        if not any(isinstance(mark, PathRole) and mark.role == role for mark in marks):
+        marks = [mark for mark in (*field.metadata, *_marks(field.annotation)) if isinstance(mark, PathRole)]
+        if not any(mark.role == role for mark in marks):
             continue
+        named = any(mark.named for mark in marks)
         value = getattr(options, name)
         if isinstance(value, Mapping):
-            value = list(value.values())
+            value, named = list(value.values()), False
         values = value if isinstance(value, list | tuple) else [] if value is None else [value]
         if values:
-            found[name] = [str(item) for item in values]
+            texts = [str(path) for item in values for path in getattr(item, "paths", (item,))]
+            found[name] = [text.rpartition("=")[2] if named else text for text in texts]
     return found
 
 

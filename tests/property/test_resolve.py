@@ -1,6 +1,7 @@
 """What is kept ready of a table answers filters as the scan of all its rows does."""
 
 from dataclasses import replace
+from unittest import mock
 
 import h3
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from placevec.geo.cells import H3Cells
 from placevec.geo.sphere import LonLat
+from placevec.index import resolve_blocks
 from placevec.index.resolve import Resolver
 from placevec.index.resolve_blocks import Blocks
 from placevec.provenance import Space
@@ -105,6 +107,34 @@ def test_a_resolver_answers_as_the_mask_of_all_rows(table, chosen) -> None:
     resolver.prepare()
     for one in [*chosen, chosen[0]]:
         rows, unlocated = resolver.resolve(one)
+        wanted, left_out = table.resolve(one)
+        assert rows.dtype == np.int64
+        assert rows.tolist() == wanted.tolist()
+        assert unlocated == left_out
+
+
+@given(
+    tables(),
+    st.lists(st.tuples(lon_of, lat_of, lon_of, lat_of), max_size=12),
+    st.lists(filters(), max_size=2),
+    st.data(),
+)
+@settings(max_examples=80, deadline=None)
+def test_many_boxes_together_are_as_each_alone(table, corners, others, data) -> None:
+    chosen = [Filter(bbox=(west, min(a, b), east, max(a, b))) for west, a, east, b in corners]
+    # Where tables are small all boxes are: the limits of what goes together are drawn as well.
+    few, blocks, together = data.draw(st.tuples(st.integers(0, 2), st.integers(1, 8), st.integers(1, 4)))
+    chosen = data.draw(st.permutations([*chosen, *others]))
+    resolver = Resolver(table)
+    resolver.prepare()
+    with (
+        mock.patch.object(resolve_blocks, "_FEW_GROUPS", few),
+        mock.patch.object(resolve_blocks, "_BLOCKS", blocks),
+        mock.patch.object(resolve_blocks, "_TOGETHER", together),
+    ):
+        found = resolver.resolve_many(chosen)
+    assert len(found) == len(chosen)
+    for one, (rows, unlocated) in zip(chosen, found, strict=True):
         wanted, left_out = table.resolve(one)
         assert rows.dtype == np.int64
         assert rows.tolist() == wanted.tolist()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placevec.geo.sphere import LonLat, distance_m
-from placevec.index import exact_each
+from placevec.index import exact, exact_each
 from placevec.index.exact import ExactIndex
 from placevec.index.planner import Planner
 from placevec.provenance import Space
@@ -163,7 +163,7 @@ def test_a_filter_for_each_query_is_as_each_query_alone(table, chosen, k, few, s
     queries = np.stack([query_of(table, seed + at) for at in range(len(chosen))])
     planner = Planner(table)
     planner.prepare()
-    with mock.patch.object(exact_each, "_PAGED_NUMBERS", 3), mock.patch.object(exact_each, "FEW_NUMBERS", few):
+    with mock.patch.object(exact_each, "_PAGED_NUMBERS", 3), mock.patch.object(exact, "FEW_NUMBERS", few):
         together = planner.search_many(queries, k, filter=chosen)
         again = planner.search_many(queries, k, filter=chosen)  # now that the facts of all rows are known
     for query, one, first, second in zip(queries, chosen, together, again, strict=True):

@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 from placevec.config import (
     AreaOptions,
     InPath,
+    NamedInPath,
     OutPath,
+    PathRole,
     check_options,
     dump_toml,
     load_recipe,
@@ -213,6 +215,37 @@ def test_paths_are_found_by_their_mark() -> None:
     assert path_options(options, "in") == {"table": ["a"], "also": ["c", "d"], "extra": ["e"]}
     assert path_options(options, "out") == {"out": ["b"]}
     assert path_options(Options(table="a", out="b"), "in") == {"table": ["a"]}
+
+
+class Several(BaseModel):
+    """An option that reads several files."""
+
+    first: str
+    second: str
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self.first, self.second
+
+
+class Named(BaseModel):
+    compared: list[NamedInPath] = []
+    either: list[NamedInPath] | dict[str, InPath] = []
+    plain: list[InPath] = []
+    parts: Annotated[list[Several], PathRole("in")] = []
+
+
+def test_a_name_may_stand_before_a_path() -> None:
+    given = Named(compared=["ours=models/a", "b", "sincos"], either=["x=c"], plain=["year=2020/a.parquet"])
+    assert path_options(given, "in") == {
+        "compared": ["models/a", "b", "sincos"], "either": ["c"], "plain": ["year=2020/a.parquet"]
+    }  # fmt: skip
+    assert path_options(Named(either={"ours": "year=2020/c"}), "in") == {"either": ["year=2020/c"]}
+
+
+def test_an_option_may_read_several_files() -> None:
+    given = Named(parts=[Several(first="a", second="b"), Several(first="c", second="d")])
+    assert path_options(given, "in") == {"parts": ["a", "b", "c", "d"]}
 
 
 def test_an_unknown_step_of_a_recipe() -> None:

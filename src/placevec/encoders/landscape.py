@@ -22,6 +22,8 @@ from placevec.sources.classes import ClassTable
 BATCH = 256  # patches at a time, always as many, see `fixed_batches`
 HOMOGENEOUS = 0.95
 """A patch of which one class holds more than this share is flagged; it is embedded like all others."""
+RESIDUAL_SPREAD = 3.0
+"""How much smaller than statistics the features of the residual part enter the head, where there are both."""
 
 Patches = Mapping[str, NDArray[Any]]
 
@@ -224,6 +226,9 @@ def set_scales(net: LandscapeNet, features: Tensor) -> None:
     net.mean.copy_(features.mean(dim=0))
     spread = features.std(dim=0, correction=0)
     net.spread.copy_(spread + 0.02)
+    if net.statistics is not None:
+        # Random convolutions say the same many times over: at full weight they would drown what statistics say.
+        net.spread[net.statistics.count :] *= RESIDUAL_SPREAD
 
 
 def _set_running_averages(net: LandscapeNet, runs: Sequence[Any]) -> None:

@@ -57,6 +57,7 @@ class Index(ABC):
         exact: whether `search` always finds the true best.
         reranks: whether an index that is not exact scores its finds by the vectors; if not, the planner does.
         narrows: whether `narrow` ever says anything.
+        keeps: "vectors" that it can score by without its table, "rounded" ones, or nothing ("").
         space: the Space of its vectors.
         tower: the tower that made them.
         num_rows: the number of rows of its table.
@@ -66,6 +67,7 @@ class Index(ABC):
     exact: bool
     reranks: bool = False
     narrows: bool = False
+    keeps: str = ""
     space: Space
     tower: str
     num_rows: int
@@ -121,6 +123,10 @@ class Index(ABC):
         None where the index has no cheap way to say so, or knows none for so few rows. Arguments are checked.
         """
         return [None] * len(rows)
+
+    def scan_each(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Found]:
+        """All `rows` of each query scored by the vectors that the index `keeps`, in shapes (1, k)."""
+        raise NotImplementedError(f"an index of the kind {self.name!r} keeps no vectors")
 
     def check(self, table: Fingerprinted) -> None:
         """Raise StaleIndex unless the index was made from `table` as it is now; SpaceMismatch for another Space."""

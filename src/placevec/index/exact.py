@@ -8,7 +8,7 @@ batches, the number of queries and the threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
@@ -123,40 +123,10 @@ class ExactIndex(Index):
         return np.flatnonzero(rough >= limit) if np.isfinite(limit) else np.arange(len(rows))
 
     @property
-    def known(self) -> bool:
-        """Whether the facts of every row are known, and say something of every row."""
-        return "_facts" in self.__dict__ and not len(self._facts.odd)
-
-    def nearest(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Rows]:
-        """Those of the rows of each query that may be among its k best, k at least; for a table that is `known`."""
-        race, facts = Race(queries, k, self), self._facts
-        lengths = np.array([len(own) for own in rows])
-        ends = np.cumsum(lengths)
-        together = np.concatenate(rows)
-        raw, codec = self.raw, self.table.meta.codec
-        plain = raw.dtype == np.float32 and codec is None
-        held = np.empty((int(lengths.max()), self.space.dims), dtype=raw.dtype)
-        rough = np.empty(len(together), dtype=np.float32)
-        weight = None if self.space.metric == "dot" else facts.weight.take(together)
-        kth = np.empty(len(rows))
-        with np.errstate(invalid="ignore", over="ignore"):
-            for at, (own, probe, low, high) in enumerate(
-                zip(rows, race.probe, (ends - lengths).tolist(), ends.tolist(), strict=True)
-            ):
-                vectors = raw.take(own, axis=0, out=held[: len(own)], mode="clip")
-                part = np.dot(vectors if plain else decode(vectors, codec), probe, out=rough[low:high])
-                if weight is not None and self.space.metric == "cosine":
-                    part *= weight[low:high]
-                elif weight is not None:
-                    part -= weight[low:high]
-                kth[at] = np.partition(part, len(part) - k)[len(part) - k]
-        limit = (kth - 2 * race.margin(slice(None), facts.longest)).astype(np.float32)
-        limit = np.nextafter(limit, np.float32(-np.inf))
-        # Where products overflow nothing is known: all are scored.
-        limit[~np.isfinite(limit)] = -np.inf
-        near = ~(rough < np.repeat(limit, lengths))
-        counts = np.add.reduceat(near, ends - lengths, dtype=np.int64)
-        return np.split(together[near], np.cumsum(counts)[:-1])
+    def known(self) -> Facts | None:
+        """The facts of every row, where they are there already and say something of every row."""
+        facts = self.__dict__.get("_facts")
+        return None if facts is None or len(facts.odd) else facts
 
     def products(self, probe: Vectors, rows: Rows) -> Vectors:
         """The products (n,) of the vectors of `rows` with `probe`, with rounding."""
@@ -225,30 +195,30 @@ class ExactIndex(Index):
                     allowed[rows[low:high] - first] = True
             yield first, vectors, allowed
 
-    def facts(self, numbers: int | Rows, vectors: Vectors) -> _Facts:
+    def facts(self, numbers: int | Rows, vectors: Vectors) -> Facts:
         """What a batch's rough scores need besides the products; looked up where it is known already."""
         if isinstance(self.table, EmbeddingTable) and (isinstance(numbers, int) or "_facts" in self.__dict__):
             known = self._facts
             if isinstance(numbers, int):
                 at = slice(numbers, numbers + len(vectors))
                 low, high = np.searchsorted(known.odd, (at.start, at.stop))
-                return _Facts(known.weight[at], known.odd[low:high] - at.start, known.longest)
+                return Facts(known.weight[at], known.odd[low:high] - at.start, known.longest)
             odd = np.flatnonzero(np.isin(numbers, known.odd)) if len(known.odd) else known.odd
-            return _Facts(known.weight[numbers], odd, known.longest)
+            return Facts(known.weight[numbers], odd, known.longest)
         return _facts(vectors, self.space.metric)
 
     @cached_property
-    def _facts(self) -> _Facts:
+    def _facts(self) -> Facts:
         """The facts of every row of a table in memory: each scan asks for them again."""
         parts = [(number, _facts(vectors, self.space.metric)) for number, vectors, _ in self._from_memory(None)]
-        return _Facts(
+        return Facts(
             np.concatenate([part.weight for _, part in parts]),
             np.concatenate([part.odd + number for number, part in parts]),
             max(part.longest for _, part in parts),
         )
 
 
-class _Facts(NamedTuple):
+class Facts(NamedTuple):
     """Of the rows of a batch: what turns a product into a rough score.
 
     Attributes:
@@ -262,7 +232,7 @@ class _Facts(NamedTuple):
     longest: float
 
 
-def _facts(vectors: Vectors, metric: str) -> _Facts:
+def _facts(vectors: Vectors, metric: str) -> Facts:
     with np.errstate(over="ignore", divide="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors)
         lengths = np.sqrt(squares)
@@ -275,7 +245,7 @@ def _facts(vectors: Vectors, metric: str) -> _Facts:
     odd = np.flatnonzero(~usual)
     # Rows of zeros are in order: their products are exact.
     odd = odd[vectors[odd].any(axis=1)]
-    return _Facts(weight, odd, float(lengths[usual].max(initial=0.0)))
+    return Facts(weight, odd, float(lengths[usual].max(initial=0.0)))
 
 
 class Race:
@@ -319,7 +289,7 @@ class Race:
 
     def _rough(self, block: slice, vectors: Vectors, weight: NDArray[np.float32]) -> Vectors:
         """Scores (q, n) with rounding; of l2, what ranks like it: q·v - |v|² / 2."""
-        # What overflows here is scored exactly, see `_Facts.odd`.
+        # What overflows here is scored exactly, see `Facts.odd`.
         with np.errstate(invalid="ignore", over="ignore"):
             rough: Vectors = self.probe[block] @ vectors.T
             if self.metric == "cosine":

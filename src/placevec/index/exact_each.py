@@ -6,12 +6,14 @@ memory; and where few rows are to be scored, most of the time goes into calling 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 
 from placevec.index.base import Found, Rows, Vectors, best_of, exact_scores
-from placevec.index.exact import ONE_BYTES, ExactIndex, Race, not_finite
+from placevec.index.exact import ONE_BYTES, ExactIndex, Facts, Race, not_finite
 from placevec.table import EmbeddingTable
 from placevec.table.codec import decode
 
@@ -23,6 +25,8 @@ _BESIDE_BYTES = 1 << 20
 _TOGETHER = 256
 # Of more rows than so many times k it is found out first, in float32, which may be among the best.
 _PLENTY = 2
+# To copy vectors of so many components takes longer than to score them.
+_LONG = 256
 _DENSE = 8
 
 
@@ -55,8 +59,9 @@ def _beside(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -
     if len(chosen) < 2:
         return {}
     asked, own = queries[chosen], [rows[at] for at in chosen]
-    if any(len(each) > _PLENTY * k for each in own) and index.known:
-        own = index.nearest(asked, k, own)
+    facts = index.known
+    if facts is not None and any(len(each) > _PLENTY * k for each in own):
+        own = _nearest(index, facts, asked, k, own)
     together = np.concatenate(own)
     owner = np.repeat(np.arange(len(own)), [len(each) for each in own])
     scores = np.empty(len(together), dtype=np.float32)
@@ -69,6 +74,54 @@ def _beside(index: ExactIndex, queries: Vectors, k: int, rows: Sequence[Rows]) -
         raise not_finite(int(together[np.argmax(np.isnan(scores))]))
     found, best = best_of(owner, together, scores, len(own), k)
     return {at: (found[place][None], best[place][None]) for place, at in enumerate(chosen)}
+
+
+def _nearest(index: ExactIndex, facts: Facts, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Rows]:
+    """Those of the rows of each query that may be among its k best, k at least."""
+    race, dims, metric = Race(queries, k, index), index.space.dims, index.space.metric
+    lengths = np.array([len(own) for own in rows])
+    ends = np.cumsum(lengths)
+    together = np.concatenate(rows)
+    raw, codec = index.raw, index.table.meta.codec
+    plain = raw.dtype == np.float32 and codec is None
+    step = max(64, ONE_BYTES // (4 * dims))
+    beside = _where_they_lie() if plain and dims >= _LONG else None
+    held = np.empty((step, dims), dtype=raw.dtype)
+    rough = np.empty(len(together), dtype=np.float32)
+    weight = None if metric == "dot" else facts.weight.take(together)
+    kth = np.empty(len(rows))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for at, (own, probe, low, high) in enumerate(
+            zip(rows, race.probe, (ends - lengths).tolist(), ends.tolist(), strict=True)
+        ):
+            part = rough[low:high]
+            for start in range(0, len(own), step):
+                some = own[start : start + step]
+                if beside is not None:
+                    beside(raw, probe, some, part[start : start + step])
+                    continue
+                vectors = raw.take(some, axis=0, out=held[: len(some)], mode="clip")
+                np.dot(vectors if plain else decode(vectors, codec), probe, out=part[start : start + step])
+            if weight is not None and metric == "cosine":
+                part *= weight[low:high]
+            elif weight is not None:
+                part -= weight[low:high]
+            kth[at] = np.partition(part, len(part) - k)[len(part) - k]
+    limit = (kth - 2 * race.margin(slice(None), facts.longest)).astype(np.float32)
+    limit = np.nextafter(limit, np.float32(-np.inf))
+    # Where products overflow nothing is known: all are scored.
+    limit[~np.isfinite(limit)] = -np.inf
+    near = ~(rough < np.repeat(limit, lengths))
+    counts = np.add.reduceat(near, ends - lengths, dtype=np.int64)
+    return np.split(together[near], np.cumsum(counts)[:-1])
+
+
+@cache
+def _where_they_lie() -> Callable[[Vectors, Vectors, Rows, Vectors], None] | None:
+    """What computes products of rows without a copy of them: faiss, where it is installed."""
+    from placevec.index.faiss.common import products_of_rows
+
+    return products_of_rows if find_spec("faiss") is not None else None
 
 
 def _shared(index: ExactIndex, queries: Vectors, rows: Sequence[Rows]) -> dict[int, Vectors]:

@@ -140,12 +140,12 @@ class Blocks:
         inside &= x <= east
         inside &= y >= south
         inside &= y <= north
+        counts = np.count_nonzero(inside, axis=1)
         at = inside.reshape(-1).nonzero()[0]
-        place = at >> _SHIFT
-        whose = owner[place]
-        at += ((blocks - np.arange(len(blocks))) * BLOCK)[place]
+        at += np.repeat((blocks - np.arange(len(blocks))) * BLOCK, counts)
         rows = at if self._plain else self._rows[at]
-        ends = np.searchsorted(whose, np.arange(len(boxes)), side="right").tolist()
+        last = np.searchsorted(owner, np.arange(len(boxes)), side="right")
+        ends = np.concatenate([[0], counts.cumsum()])[last].tolist()
         parts = [rows[low:high] for low, high in zip([0, *ends], ends, strict=False)]
         return parts if self._sorted else [np.sort(part) for part in parts]
 

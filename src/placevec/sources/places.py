@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from placevec.errors import CoordinateError, FormatError, SchemaError
 from placevec.geo.sphere import LonLat
+from placevec.objects import fetched, is_remote, located
 from placevec.sources.base import Batch, Rows, check_rows
 from placevec.table import Places, Skipped, open_table
 
@@ -42,7 +43,7 @@ def read_places(path: str | Path, *, lon: str = "lon", lat: str = "lat", id: str
     """The places of a file: a table of placevec, a CSV with coordinates in degrees, or a GeoJSON.
 
     Args:
-        path: the file.
+        path: the file, which may stand in object storage (s3://).
         lon: the CSV's column of longitudes; never guessed.
         lat: the CSV's column of latitudes.
         id: the column or property that names a row; by default rows are numbered.
@@ -52,10 +53,13 @@ def read_places(path: str | Path, *, lon: str = "lon", lat: str = "lat", id: str
         SchemaError: a column is absent, or ids repeat.
         CoordinateError: a coordinate is out of range, or absent.
     """
-    where = Path(path)
+    tables = (".parquet", ".lance", ".gpq", ".geoparquet")
+    if is_remote(path) and located(path).suffix in tables:
+        return open_table(located(path)).places()
+    where = fetched(path) if is_remote(path) else Path(path)
     if not where.exists():
         raise FormatError(f"{path}: no such file")
-    if where.suffix in (".parquet", ".lance", ".gpq", ".geoparquet"):
+    if where.suffix in tables:
         return open_table(where).places()
     if where.name.endswith((".csv", ".csv.gz")):
         return _csv(where, lon, lat, id)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from placevec.errors import FormatError, SchemaError
 from placevec.files import whole
+from placevec.objects import Remote, fetched, located
 from placevec.table.fingerprint import Fingerprint
 from placevec.table.geometry import centres, geometry_types
 from placevec.table.parquet import geo_footer, open_parquet
@@ -138,15 +139,15 @@ class StoredPlaces:
     """Places in a file of `PlacesSink`, of which the parts asked for are read.
 
     Args:
-        path: the file.
+        path: the file; one of object storage (s3://) is copied here once, and again when it changes.
 
     Raises:
         FormatError: it is no whole Parquet file, or was not written part by part.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self._file, self._footer = open_parquet(path)
+    def __init__(self, path: str | Path | Remote) -> None:
+        self.path = located(path)
+        self._file, self._footer = open_parquet(fetched(path))
         meta = self._file.metadata
         try:
             own = json.loads(self._footer[FOOTER.encode()])

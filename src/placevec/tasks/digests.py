@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from placevec.errors import PlacevecError
+from placevec.objects import Place, Remote, together
 from placevec.provenance import digest_json, sha256_file
 from placevec.table import open_table
 
@@ -20,12 +21,16 @@ class Digests:
     def __init__(self, known: dict[str, Any] | None = None) -> None:
         self.known = known or {}
 
-    def of(self, path: Path) -> str:
+    def of(self, path: Place) -> str:
         """The digest of a file, folder or table; "" if there is nothing.
+
+        In object storage it is that of the tags of all objects, which change whenever they do.
 
         For a table it is that of its fingerprint and provenance, so that the order of rows and the compression do
         not matter; for others that of the bytes.
         """
+        if isinstance(path, Remote):
+            return _remote(path)
         if not path.exists():
             return ""
         where = str(path.absolute())
@@ -50,6 +55,16 @@ def _digest(path: Path) -> str:
     return sha256_file(path)
 
 
+def _remote(place: Remote) -> str:
+    alone = place.tag()
+    if alone is not None:
+        return digest_json(alone)
+    inside = [part for part in place.iterdir() if not _hidden(part.relative_to(place))]
+    tags = together(Remote.tag, inside)
+    found = sorted((part.relative_to(place).as_posix(), tag) for part, tag in zip(inside, tags, strict=True))
+    return digest_json(found) if found else ""
+
+
 def _state(path: Path) -> str:
     if not path.is_dir():
         return _stamp(path)
@@ -62,9 +77,9 @@ def _stamp(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    # Hidden files are locks, unfinished parts and leftovers of the system, no content.
-    return sorted(
-        part
-        for part in folder.rglob("*")
-        if part.is_file() and not any(name.startswith(".") for name in part.relative_to(folder).parts)
-    )
+    return sorted(part for part in folder.rglob("*") if part.is_file() and not _hidden(part.relative_to(folder)))
+
+
+def _hidden(part: PurePath) -> bool:
+    """Whether it is a lock, an unfinished part or a leftover of the system, no content."""
+    return any(name.startswith(".") for name in part.parts)

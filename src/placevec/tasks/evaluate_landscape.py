@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +37,9 @@ _FEW_BLOCKS = 10
 class LandscapeRules:
     """How it is measured."""
 
-    block: str | None = None  # such as "h3:6"; None: the finest H3 cells with edges no shorter than the footprint
-    buffer_m: float | None = None  # around test rows of probes; None: the footprint
-    exclude_m: float | None = None  # candidates nearer to an anchor are no answer; None: the footprint
+    block: str | None = None  # such as "h3:6"; None: the finest H3 cells with edges no shorter than the next two
+    buffer_m: float | None = None  # around test rows of probes; None: the diagonal of the footprint
+    exclude_m: float | None = None  # candidates nearer to an anchor are no answer; None: the diagonal of the footprint
     where: str | None = None  # which anchors are tested, such as "split == 'test'"
     unseen: bool = False  # only pairs that nothing was trained on, instead of a LeakError
     pairs: int = 5000  # at most so many pairs are tested, at random
@@ -132,9 +133,16 @@ class _Run:
         self.land, self.rules = land, rules
         self.notes = list(land.notes)
         self.lonlat: LonLat = land.places.lonlat()
-        self.exclude_m = land.ground_m if rules.exclude_m is None else rules.exclude_m
-        self.buffer_m = land.ground_m if rules.buffer_m is None else rules.buffer_m
+        # Squares share ground up to the distance of their diagonal, not of their side.
+        diagonal = math.sqrt(2.0) * land.ground_m
+        self.exclude_m = diagonal if rules.exclude_m is None else rules.exclude_m
+        self.buffer_m = diagonal if rules.buffer_m is None else rules.buffer_m
         for name, metres in (("buffer", self.buffer_m), ("exclusion", self.exclude_m)):
+            if land.ground_m <= metres < diagonal * (1 - 1e-9):
+                self._note(
+                    f"the {name} of {metres:g} m is shorter than the diagonal of the footprint, {diagonal:.0f} m: "
+                    "corners of squares may be shared"
+                )
             if metres < land.ground_m:
                 raise UsageError(
                     f"the {name} of {metres:g} m is narrower than the footprint, {land.ground_m:g} m: test rows would "
@@ -288,7 +296,7 @@ def _first_of_each(places: Places) -> NDArray[np.int64]:
 
 
 def _block(metres: float) -> str:
-    """The finest H3 cells with edges no shorter than the footprint."""
+    """The finest H3 cells with edges no shorter than `metres`."""
     fine = [resolution for resolution in range(16) if H3Cells(resolution).edge_m >= metres]
     return f"h3:{max(fine, default=0)}"
 

@@ -1,12 +1,16 @@
-"""`info`: what a table, a grid, a model or a study area is and where it came from."""
+"""`info`: what a table, a stencil, patches, a grid, a model or a study area is and where it came from."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from placevec.errors import FormatError
+from placevec.objects import Place, Remote, located
+from placevec.table import skipped_counts
+from placevec.tasks.patch_inputs import is_patch_set
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -14,7 +18,11 @@ def info(path: str | Path) -> dict[str, Any]:
 
     Raises FormatError if it is nothing that placevec knows.
     """
-    where = Path(path)
+    from placevec.sources.stencil import is_stencil
+
+    where = located(path)
+    if isinstance(where, Remote):
+        return _stencil(where) if is_stencil(where) else _table(where)
     if not where.exists():
         raise FormatError(f"{path}: there is nothing")
     if where.is_dir() and where.suffix != ".lance":
@@ -22,16 +30,61 @@ def info(path: str | Path) -> dict[str, Any]:
             return _area(where)
         if (where / "card.json").exists():
             return {"kind": "model", "path": str(path), **json.loads((where / "card.json").read_text())}
-        raise FormatError(f"{path}: a folder without area.toml or card.json is neither a study area nor a model")
+        if is_patch_set(where):
+            return _patches(where)
+        raise FormatError(
+            f"{path}: a folder without area.toml, card.json or patches.json is neither a study area nor a model nor "
+            "patches"
+        )
     if where.suffix.lower() in (".tif", ".tiff"):
         return _grid(where)
-    return _table(where)
+    return _stencil(where) if is_stencil(where) else _table(where)
 
 
-def _table(path: Path) -> dict[str, Any]:
+def _stencil(path: Place) -> dict[str, Any]:
+    from placevec.sources.stencil import open_stencil
+
+    stored = open_stencil(path)
+    return {
+        "kind": "stencil",
+        "path": str(path),
+        "rows": stored.num_rows,
+        "parts": len(stored.parts),
+        "fingerprint": stored.fingerprint(),
+        **json.loads(stored.card.to_json()),
+    }
+
+
+def _patches(path: Path) -> dict[str, Any]:
+    from placevec.sources.patches import PatchSet
+
+    stored = PatchSet(path)
+    layers = [
+        {
+            "name": layer.name,
+            "classes": None if layer.classes is None else layer.classes.name,
+            "resampling": layer.resampling,
+        }
+        for layer in stored.layers
+    ]
+    return {
+        "kind": "patches",
+        "path": str(path),
+        "rows": len(stored),
+        "skipped": stored.counts["skipped"],
+        "skipped_because": skipped_counts(stored.skipped()),
+        "layers": layers,
+        "ground_m": stored.ground_m,
+        "pixels": stored.pixels,
+        "fingerprint": stored.fingerprint(),
+        "sources": [asdict(ref) for ref in stored.refs],
+    }
+
+
+def _table(path: Place) -> dict[str, Any]:
     import numpy as np
 
-    from placevec.table import open_table, read_skipped, skipped_counts
+    from placevec.table import open_table, read_skipped
 
     table = open_table(path)
     places = table.places(["id", "geometry"])

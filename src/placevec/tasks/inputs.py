@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -160,6 +160,12 @@ class Input(BaseModel):
 
         return self.on != CELLS and Path(self.on).suffix == ".parquet" and is_stencil(self.on)
 
+    def rasters(self) -> tuple[str, ...]:
+        """The names of the rasters that are read."""
+        if self.patches is not None:
+            return tuple(layer.raster for layer in self.patches.layers)
+        return () if self.chips is None else (self.chips.raster,)
+
     def places(self) -> Places:
         """The places: in Hilbert order of their cells, in the file's order, or one for each image or caption."""
         if self.files or self.stored:
@@ -249,7 +255,7 @@ class InputSource:
 
     Attributes:
         given: the words.
-        refs: where image files and captions come from, for provenance.
+        refs: where image files, captions and the rasters of a patch set come from, for provenance.
         notes: what was left out of them, counted by reason.
     """
 
@@ -271,6 +277,7 @@ class InputSource:
             patches = PatchSet(given.on)
             places = patches.places()
             self._source = given.masked(patches)
+            self.refs = patches.refs
             self._places = places if given.limit is None else places.take(np.arange(min(given.limit, len(places))))
             lost = skipped_counts(patches.skipped())
             self.notes = tuple(f"{count:,} places have no patch in {given.on}: {why}" for why, count in lost.items())
@@ -377,6 +384,29 @@ def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
         known = ", ".join(sorted({*named, *remote.REMOTE_RASTERS}))
         raise UsageError(f"{name!r} is no raster: give a file, an address, or one of {known}")
     return Raster(name), (SourceRef(href=Path(name).name if "://" not in name else name),)
+
+
+def refresh(rasters: Sequence[str]) -> None:
+    """Drop what is kept on disk of rasters that are read over the network: whoever opens one fetches it again.
+
+    UsageError if none is.
+    """
+    from placevec.sources.remote import forget, is_remote
+    from placevec.sources.remote.named import PREFIX, REMOTE_RASTERS
+
+    named = {name: f"{PREFIX}{name.removeprefix(PREFIX)}" for name in rasters}
+    kept = [
+        named[name] if named[name].removeprefix(PREFIX) in REMOTE_RASTERS else name
+        for name in named
+        if is_remote(name) or named[name].removeprefix(PREFIX) in REMOTE_RASTERS
+    ]
+    if not kept:
+        raise UsageError(
+            f"--refresh is for rasters that are read over the network, and {', '.join(rasters) or 'no raster'} "
+            f"{'are files' if len(rasters) > 1 else 'is a file' if rasters else 'is read'}: leave it out"
+        )
+    for address in kept:
+        forget(address)
 
 
 def sample(name: str, lonlat: LonLat, *, band: int = 1) -> NDArray[np.float64]:

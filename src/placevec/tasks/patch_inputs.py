@@ -44,6 +44,12 @@ class LayerOption(BaseModel):
         return self.raster
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """What is read, as recipes know it: the raster, and the file of a class table where one is named."""
+        named = isinstance(self.classes, str) and self.classes.lower() not in TABLES
+        return (self.raster, str(self.classes)) if named else (self.raster,)
+
+    @property
     def table(self) -> ClassTable | None:
         """The class table, None for values."""
         if isinstance(self.classes, dict):
@@ -56,7 +62,7 @@ class LayerOption(BaseModel):
         from placevec.sources.rasters import Raster
         from placevec.tasks.inputs import open_raster
 
-        raster, band = open_raster(self.raster)[0], self.band
+        (raster, refs), band = open_raster(self.raster), self.band
         if raster.count > 1:
             if self.band not in raster.bands:
                 raise DataError(f"{self.raster} has no band {self.band}; it has {min(raster.bands)} to {raster.count}")
@@ -70,7 +76,7 @@ class LayerOption(BaseModel):
                 raster, band = Raster(raster.href, bounds=bounds, crs=raster.crs, bands=[self.band]), 1
         # Messages and identities name the raster as the user wrote it.
         raster.href = self.raster
-        return Layer(self.name, raster, self.table, self.resampling, band, self.unknown, self.empty)
+        return Layer(self.name, raster, self.table, self.resampling, band, self.unknown, self.empty, refs)
 
 
 class Patches(BaseModel):
@@ -107,9 +113,7 @@ class Patches(BaseModel):
 
     def sources(self) -> tuple[SourceRef, ...]:
         """The rasters, for provenance."""
-        from placevec.tasks.inputs import open_raster
-
-        return tuple(ref for layer in self.layers for ref in open_raster(layer.raster)[1])
+        return tuple(dict.fromkeys(ref for layer in self.layers for ref in layer.open().sources()))
 
 
 def parse_layer(text: str) -> LayerOption:

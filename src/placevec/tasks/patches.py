@@ -17,6 +17,7 @@ from placevec.sources.patches.write import Progress
 from placevec.sources.polygons import LAND, read_mask
 from placevec.table import Places
 from placevec.tasks.inputs import CELLS, Input
+from placevec.tasks.inputs import refresh as forget_kept
 from placevec.tasks.patch_inputs import LayerOption, Patches, parse_layer
 
 
@@ -67,6 +68,7 @@ def area_patches(
     workers: int = 1,
     min_valid: float = 0.5,
     restart: bool = False,
+    refresh: bool = False,
     progress: Progress | None = None,
 ) -> PatchSummary:
     """Write a patch set, going on where a killed run of the same stopped.
@@ -93,6 +95,7 @@ def area_patches(
         workers: threads.
         min_valid: a place of which a layer has a smaller share of valid pixels is skipped.
         restart: forget what is there.
+        refresh: fetch again what is kept of rasters that are read over the network.
         progress: told of places done, their number, and what was skipped.
 
     Raises:
@@ -102,6 +105,8 @@ def area_patches(
     read = [parse_layer(layer) if isinstance(layer, str) else layer for layer in layers]
     if not read:
         raise UsageError("patches of which rasters? give --layer NAME=RASTER")
+    if refresh:
+        forget_kept([layer.raster for layer in read])
     patches = Patches(layers=read, ground_m=ground_m, pixels=pixels, min_valid=min_valid)
     if samples is None and (inner_m is not None or outer_m is not None):
         raise UsageError("--inner and --outer are for pairs: give --samples, how many")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from placevec.config import Recipe, Step, check_options, load_recipe, nearest, p
 from placevec.engine.locks import Lock
 from placevec.errors import JobError, PlacevecError, RecipeError, UsageError
 from placevec.files import write_text
+from placevec.objects import Place, Remote, is_remote, located
 from placevec.provenance import digest_json
 from placevec.tasks.digests import Digests
 
@@ -59,8 +60,11 @@ class Context:
         return self.recipe.seed
 
     def path(self, text: str) -> Path:
-        """A path of the options, which begins in the folder unless it is absolute."""
-        return self.folder / text
+        """A path of the options, which begins in the folder unless it is absolute or of object storage (s3://).
+
+        Of ``s3://`` a Path keeps one slash, which `objects.located` understands.
+        """
+        return Path(text) if is_remote(text) else self.folder / text
 
 
 @dataclass(frozen=True)
@@ -281,7 +285,7 @@ class _Runner:
             changed = [name for name, value in parts.items() if old.get(name) != digest_json(value)[:16]]
             return f"done again, changed since: {', '.join(changed) or 'the key'}"
         for path, digest in record["outputs"].items():
-            found = self.digests.of(self.folder / path)
+            found = self.digests.of(_place(self.folder, path))
             if found != digest:
                 return f"done again, {path} {'is gone' if not found else 'was changed'}"
         return ""
@@ -290,7 +294,7 @@ class _Runner:
         found = {}
         for paths in path_options(options, role).values():
             for text in paths:
-                found[text] = self.digests.of(self.folder / text) or ("" if role == "in" else self._absent(text))
+                found[text] = self.digests.of(_place(self.folder, text)) or ("" if role == "in" else self._absent(text))
         return found
 
     def _absent(self, text: str) -> str:
@@ -302,6 +306,10 @@ class _Runner:
                 self.progress(name, done, total, counts)
 
         return report
+
+
+def _place(folder: Path, text: str) -> Place:
+    return located(text) if is_remote(text) else folder / text
 
 
 def _home(recipe: Recipe | str | Path, area: StudyArea | None, folder: str | Path | None) -> Path:
@@ -323,23 +331,29 @@ def _options(step: Step, verbs: Mapping[str, Verb]) -> BaseModel:
 
 
 def _check_inputs(steps: list[tuple[Step, Verb, BaseModel]], folder: Path) -> None:
-    made: dict[Path, str] = {}
+    made: dict[Place, str] = {}
     for step, _, options in steps:
         for name, paths in path_options(options, "in").items():
             for text in paths:
-                path = folder / text
-                if path in made or any(parent in made for parent in path.parents) or path.exists() or _is_name(text):
+                path = _place(folder, text)
+                if path in made or isinstance(path, Remote) or _is_name(text) or path.exists():
+                    continue
+                if any(parent in made for parent in path.parents):
                     continue
                 raise RecipeError(
                     f"step {step.name!r} ({step.do}): {name} = {text!r} is not there, and no earlier step makes it"
-                    f"{nearest(text, [str(p.relative_to(folder)) for p in made if p.is_relative_to(folder)])}"
+                    f"{nearest(text, _below(folder, made))}"
                 )
         for paths in path_options(options, "out").values():
             for text in paths:
-                path = folder / text
+                path = _place(folder, text)
                 if path in made:
                     raise RecipeError(f"steps {made[path]!r} and {step.name!r} both make {text}: give one another name")
                 made[path] = step.name
+
+
+def _below(folder: Path, made: Iterable[Place]) -> list[str]:
+    return [str(one.relative_to(folder)) for one in made if isinstance(one, Path) and one.is_relative_to(folder)]
 
 
 def _is_name(text: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from placevec.config import InPath, OutPath, refuse_unknown
+from placevec.config import InPath, NamedInPath, OutPath, refuse_unknown
 from placevec.errors import RecipeError
 from placevec.files import write_text
 from placevec.tasks.run import Context
@@ -76,11 +76,11 @@ class EvaluateOptions(Options):
 
     what: Literal["location", "retrieval", "evidence", "landscape"] = "location"
     out: OutPath
-    compared: list[InPath] = Field(default_factory=list)
+    compared: list[NamedInPath] = Field(default_factory=list)
     targets: list[str] = Field(default_factory=list)
     on: InPath | None = None
     raw: InPath | None = None
-    untrained: list[InPath] | dict[str, InPath] = Field(default_factory=list)
+    untrained: list[NamedInPath] | dict[str, InPath] = Field(default_factory=list)
     bank: InPath | None = None
     modes: list[str] = Field(default_factory=list)
     bank_from_train: list[str] = Field(default_factory=list)

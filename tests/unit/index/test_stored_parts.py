@@ -13,7 +13,7 @@ from placevec.index.stored import digests, finders
 from placevec.index.stored.digests import FileDigest
 from placevec.index.stored.settings import KINDS, IndexSettings
 from placevec.index.stored.slots import Slots, keys_of, row_states
-from placevec.index.stored.vectors import VectorsFile, kept, kept_dtype, map_vectors, read_vectors
+from placevec.index.stored.vectors import VectorsFile, kept, kept_dtype, map_vectors, read_vectors, widened
 from placevec.provenance import Space
 from placevec.table import EmbeddingTable
 
@@ -167,3 +167,12 @@ def test_settings_that_cannot_be() -> None:
 def test_the_kind_grows_with_the_table() -> None:
     assert IndexSettings.chosen(100_000).kind == "flat"
     assert IndexSettings.chosen(100_001, probes=5) == IndexSettings("ivf-sq8", probes=5)
+
+
+def test_half_floats_are_widened_as_numpy_does_it() -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    every = every[np.isfinite(every)].reshape(-1, 8)
+    assert widened(every).tobytes() == every.astype(np.float32).tobytes()
+    assert np.array_equal(widened(every[::3, ::2]), every[::3, ::2].astype(np.float32))
+    whole = np.ones((2, 3), np.float32)
+    assert widened(whole) is whole

@@ -12,9 +12,11 @@ import pytest
 
 from placevec.errors import FormatError, SchemaError
 from placevec.geo.sphere import LonLat
+from placevec.objects import Remote
 from placevec.table import Places
 from placevec.table.fingerprint import fingerprint
 from placevec.table.stored_places import PlacesPart, PlacesSink, StoredPlaces
+from s3_server import BUCKET, running
 
 SIZES = (3, 1, 5, 2)
 
@@ -159,3 +161,22 @@ def test_foreign_and_broken_files(tmp_path: Path, stored: StoredPlaces) -> None:
     )
     with pytest.raises(FormatError, match="1 row groups and 2 keys"):
         StoredPlaces(tmp_path / "other.parquet")
+
+
+def test_in_object_storage_they_are_copied_once(
+    stored: StoredPlaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with running(monkeypatch):
+        there = Remote(BUCKET, "deep/a.parquet")
+        there.upload(tmp_path / "a.parquet")
+        found = StoredPlaces(str(there))
+        assert found.parts == stored.parts
+        assert found.fingerprint() == stored.fingerprint()
+        assert found.read(2, 7).data.equals(stored.read(2, 7).data)
+        assert str(there) in repr(found)
+        monkeypatch.setattr(Remote, "download", lambda *_: pytest.fail("it was copied again"))
+        again = pickle.loads(pickle.dumps(found))
+        assert again.places().data.equals(stored.places().data)
+        with pytest.raises(FormatError, match="no such object"):
+            StoredPlaces(f"s3://{BUCKET}/deep/b.parquet")

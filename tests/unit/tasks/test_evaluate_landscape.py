@@ -13,6 +13,7 @@ from placevec.cli.main import app
 from placevec.config import parse_recipe
 from placevec.errors import DataError, LeakError, SchemaError, UsageError
 from placevec.features.signatures import CooccurrenceEncoder, MaskedCentre, SignatureLayer
+from placevec.geo.sphere import distance_m
 from placevec.measure.splits import block_split
 from placevec.provenance import Saw, Space
 from placevec.sources.base import ArraySource, Batch
@@ -80,12 +81,15 @@ def test_one_call_gives_one_table(source: fakes.Patches, tmp_path: Path) -> None
         own = report.best("block", learned=True)
         assert own is not None
         assert {name.split(" · ")[0] for name in own.versus} == {"class fractions", "co-occurrence", "untrained ours"}
-        assert report.splits[-1].buffer_m == 800
+        assert report.splits[-1].buffer_m == pytest.approx(800 * 2**0.5)
         assert report.n == 150
     mean = {row.feature_set: row.scores["r2"].mean for row in found.probes[0]}
     assert mean["ours"] > 0.3 > mean["untrained ours"] + 0.2
     written = json.loads(out.read_text())
-    assert written["about"]["retrieval"]["pairs"] == 150
+    # Neighbours lie some 1,200 m away; one pair was rounded to whole pixels below the diagonal of a square.
+    assert written["about"]["retrieval"]["pairs"] == 149
+    ends = source.places().lonlat(np.arange(0, 300, 2)), source.places().lonlat(np.arange(1, 300, 2))
+    assert int((distance_m(*ends) >= 800 * 2**0.5).sum()) == 149
     assert written["about"]["masked_pixels"] == 2
     text = out.with_suffix(".md").read_text()
     assert "| **ours** " in text
@@ -97,6 +101,23 @@ def test_one_call_gives_one_table(source: fakes.Patches, tmp_path: Path) -> None
     assert [report.target for report in again.probes] == ["elevation range"]
     records = again.to_records()
     assert {record["task"] for record in records} == {"neighbours", "elevation range"}
+
+
+def test_squares_share_ground_up_to_their_diagonal(source: fakes.Patches) -> None:
+    """By default nothing is compared with what shares a corner with it; pairs that do are not tested, and counted."""
+    ours = table_of(source, shares_by_part(source))
+    found = evaluate_landscape({"ours": ours}, patches=source, targets=[], rules=RULES)
+    assert found.about["rules"]["exclude_m"] == found.about["rules"]["buffer_m"] == pytest.approx(800 * 2**0.5)
+    assert found.about["retrieval"]["exclude_m"] == pytest.approx(800 * 2**0.5)
+    assert not any("corners" in note for note in found.notes)
+    close = fakes.pairs(150, gap=10)  # some 1,000 m apart: more than the side, less than the diagonal
+    with pytest.raises(DataError, match="0 of 150 pairs are left"):
+        evaluate_landscape({"ours": table_of(close, noise(300))}, patches=close, targets=[], rules=RULES)
+    sides = LandscapeRules(**{**vars(RULES), "exclude_m": 800.0, "buffer_m": 800.0})
+    told = evaluate_landscape({"ours": table_of(close, noise(300))}, patches=close, targets=[], rules=sides)
+    assert told.about["retrieval"]["pairs"] == 150
+    for name in ("buffer", "exclusion"):
+        assert any(note.startswith(f"the {name} of 800 m is shorter than the diagonal") for note in told.notes)
 
 
 def test_losing_is_said(source: fakes.Patches) -> None:
@@ -178,7 +199,7 @@ def test_rows_that_are_no_pairs_are_probed_all_the_same() -> None:
 
 
 def test_pairs_that_overlap_are_left_out_and_counted() -> None:
-    near, far = fakes.pairs(40, gap=4), fakes.pairs(60, gap=12, seed=5)
+    near, far = fakes.pairs(40, gap=4), fakes.pairs(60, gap=13, seed=5)
     ids = [f"n{one}" for one in near.places().ids] + far.places().ids.tolist()
     keys = [f"n{one}" for one in near.places().keys] + far.places().keys.tolist()
     lonlat = near.places().lonlat(), far.places().lonlat()
@@ -190,7 +211,7 @@ def test_pairs_that_overlap_are_left_out_and_counted() -> None:
     source = fakes.Patches(Places.create(ids, both, place=keys), joined)
     found = evaluate_landscape(patches=source, targets=[], rules=RULES)
     assert found.about["retrieval"]["pairs"] == 60
-    assert any(note.startswith("40 pairs lie nearer than 800 m") for note in found.notes)
+    assert any(note.startswith("40 pairs lie nearer than 1131.37 m") for note in found.notes)
 
 
 def test_patches_that_cannot_be_read_drop_out(source: fakes.Patches) -> None:

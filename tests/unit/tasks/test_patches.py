@@ -1,5 +1,6 @@
 """`area patches`, layers in words, and embedding of what they mean."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -12,6 +13,9 @@ import patch_fakes as fakes
 from placevec.area import StudyArea
 from placevec.cli.main import app
 from placevec.errors import DataError, UsageError
+from placevec.features.signatures import FractionsEncoder, layers_of
+from placevec.provenance import SourceRef
+from placevec.sources.catalog import source_refs
 from placevec.sources.patches import PatchSet
 from placevec.tasks.inputs import Input, source_from
 from placevec.tasks.patch_inputs import LayerOption, parse_layer
@@ -192,3 +196,94 @@ def test_on_the_command_line(world, tmp_path):
     assert CliRunner().invoke(app, [*words, "--samples", "30", "--inner", "500m", "--outer", "2km"]).exit_code == 0
     missing = CliRunner().invoke(app, ["area", "patches", str(world / "here"), "-o", str(tmp_path / "q")])
     assert missing.exit_code != 0
+
+
+def test_a_set_and_what_is_made_of_it_say_where_its_rasters_come_from(world, tmp_path):
+    from placevec.table import read_table
+    from placevec.tasks.embed import embed
+
+    area_patches(tmp_path / "p", layers(world), ground_m=1500, pixels=8, area=world / "here")
+    digests = {name: hashlib.sha256((world / name).read_bytes()).hexdigest() for name in ("cover.tif", "height.tif")}
+    expected = {SourceRef(name, digest) for name, digest in digests.items()}
+    stored = PatchSet(tmp_path / "p")
+    assert set(stored.refs) == expected
+    manifest = json.loads((tmp_path / "p" / "patches.json").read_text())
+    assert {SourceRef(**one) for one in manifest["sources"]} == expected
+    assert str(world) not in json.dumps(manifest["sources"])  # no path of this machine
+    # A table from the set and one straight from the rasters say the same.
+    read = {"layers": [parse_layer(one) for one in layers(world)], "ground_m": 1500, "pixels": 8}
+    for given in (Input(on=str(tmp_path / "p")), Input(area=str(world / "here"), patches=read)):
+        source = given.source()
+        encoder = FractionsEncoder(layers_of(source, None))
+        embed(source, encoder, tmp_path / "t.parquet", sources=given.sources(), restart=True)
+        assert set(read_table(tmp_path / "t.parquet").meta.sources) == expected
+    hidden = Input(on=str(tmp_path / "p"), mask_centre=2).source()
+    assert set(hidden.refs) == expected
+
+
+def test_a_set_of_a_dataset_names_licence_and_attribution(data_dir, tmp_path):
+    area_patches(tmp_path / "p", ["cover=dataset:zion/nlcd2011.tif,classes=nlcd"], ground_m=2000, pixels=8, samples=5)
+    (ref,) = PatchSet(tmp_path / "p").refs
+    (known,) = [one for one in source_refs("zion") if one.href.endswith("nlcd2011.tif")]
+    assert ref == known
+    assert ref.sha256
+    assert ref.licence
+
+
+def test_arrays_in_memory_and_sets_of_an_earlier_version_have_no_sources(tmp_path):
+    from placevec.sources.patches import Layer, PatchSource, write_patches
+    from placevec.sources.rasters import Raster
+
+    raster = Raster.from_array(fakes.relief(200, 200), bounds=(2.7, 41.6, 2.8, 41.7))
+    write_patches(PatchSource(fakes.places(2.75, 41.65), [Layer("height", raster)], 800, 8), tmp_path / "m")
+    assert PatchSet(tmp_path / "m").refs == ()
+    manifest = json.loads((tmp_path / "m" / "patches.json").read_text())
+    del manifest["sources"]
+    (tmp_path / "m" / "patches.json").write_text(json.dumps(manifest))
+    assert PatchSet(tmp_path / "m").refs == ()
+
+
+def test_what_is_kept_of_remote_rasters_is_forgotten_once(world, tmp_path, monkeypatch):
+    from placevec.sources import remote
+    from placevec.tasks import inputs
+
+    dropped = []
+    monkeypatch.setattr(remote, "forget", dropped.append)
+    inputs.refresh(
+        ["a.tif", "https://example.org/a.tif", "worldcover-2021", "dataset:lc100-2019", "dataset:zion/b.tif"]
+    )
+    assert dropped == ["https://example.org/a.tif", "dataset:worldcover-2021", "dataset:lc100-2019"]
+    for rasters, said in ((["a.tif"], "a.tif is a file"), (["a.tif", "b.tif"], "are files"), ([], "no raster")):
+        with pytest.raises(UsageError, match=said):
+            inputs.refresh(rasters)
+    patches = {"layers": [parse_layer(one) for one in layers(world)], "ground_m": 1500, "pixels": 8}
+    assert Input(area=str(world / "here"), patches=patches).rasters() == (f"{world}/cover.tif", f"{world}/height.tif")
+    chips = {"raster": "s3://b/k.tif", "ground_m": 100, "pixels": 4}
+    assert Input(area=str(world / "here"), chips=chips).rasters() == ("s3://b/k.tif",)
+    with pytest.raises(UsageError, match="over the network"):
+        area_patches(tmp_path / "p", layers(world), ground_m=1500, pixels=8, area=world / "here", refresh=True)
+
+
+@pytest.mark.parametrize("verb", ["embed", "area"])
+def test_refresh_on_the_command_line(world, tmp_path, monkeypatch, verb):
+    """Once, in the process that begins, before any worker opens a raster; on --on grid there is none."""
+    asked = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(rasters):
+        asked.append(tuple(rasters))
+        raise Stop
+
+    monkeypatch.setattr("placevec.tasks.inputs.refresh", stop)
+    monkeypatch.setattr("placevec.tasks.patches.forget_kept", stop)
+    read = ["--ground", "1500m", "--pixels", "8", *(word for one in layers(world) for word in ("--layer", one))]
+    words = ["area", "patches", str(world / "here")] if verb == "area" else ["embed", "-e", "features:cooccurrence",
+                                                                          "--area", str(world / "here")]  # fmt: skip
+    found = CliRunner().invoke(app, [*words, *read, "-o", str(tmp_path / "t.parquet"), "--refresh"])
+    assert isinstance(found.exception, Stop)
+    assert asked == [(f"{world}/cover.tif", f"{world}/height.tif")]
+    if verb == "embed":
+        grid = ["embed", "-e", "x", "--on", "grid", "--bbox", "0,0,1,1", "-o", str(tmp_path / "g.tif"), "--refresh"]
+        assert "takes no --refresh" in str(CliRunner().invoke(app, grid).exception)

@@ -10,12 +10,16 @@ from pydantic import BaseModel
 
 from conftest import make_table
 from placevec.area import StudyArea
-from placevec.config import InPath, OutPath, parse_recipe
+from placevec.config import InPath, NamedInPath, OutPath, parse_recipe
 from placevec.engine.locks import Lock
-from placevec.errors import DataError, JobError, MissingExtra, RecipeError, UsageError
+from placevec.errors import DataError, JobError, MissingExtra, PlacevecError, RecipeError, UsageError
+from placevec.objects import located, remove, write_text
 from placevec.provenance import Space
 from placevec.table import write_table
+from placevec.tasks.digests import Digests
 from placevec.tasks.run import Context, Verb, run
+from placevec.tasks.verbs import VERBS
+from s3_server import BUCKET, running
 
 
 class Make(BaseModel):
@@ -304,3 +308,101 @@ def test_a_recipe_from_a_file_runs_in_its_folder_or_in_that_of_the_area(tmp_path
     run(path, log.verbs, area=wider, overrides={"steps.make.text": "own"})
     with pytest.raises(UsageError, match="give its path"):
         run(recipe(), log.verbs, folder=tmp_path, smoke=True)
+
+
+class Compare(BaseModel):
+    compared: list[NamedInPath]
+    out: OutPath
+
+
+def test_a_named_path_is_looked_for_and_followed_without_its_name(tmp_path: Path, log: Log) -> None:
+    log.verbs["compare"] = Verb(
+        lambda options, context: context.path(options.out).write_text(str(options.compared)) and None, Compare
+    )
+    step = {"do": "compare", "compared": ["ours=models/a.bin", "waves=sincos"], "out": "c.txt"}
+    with pytest.raises(RecipeError, match=r"compared = 'models/a.bin' is not there"):
+        go(log, tmp_path, recipe(step))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "a.bin").write_text("1")
+    assert go(log, tmp_path, recipe(step)).done[-1] == "compare"
+    assert go(log, tmp_path, recipe(step)).done == ()
+    (tmp_path / "models" / "a.bin").write_text("22")
+    assert go(log, tmp_path, recipe(step)).done == ("compare",)
+
+
+def test_evaluation_of_a_named_model_passes_the_check_of_inputs(tmp_path: Path) -> None:
+    """It failed before any step: NAME=PATH was looked for as a file of that name."""
+    write_table(make_table(9), tmp_path / "t.parquet")
+    given = parse_recipe(
+        {"step": [{"do": "evaluate", "compared": ["ours=t.parquet"], "targets": ["nothing"], "out": "e.json"}]}
+    )
+    with pytest.raises(PlacevecError) as caught:
+        run(given, VERBS, folder=tmp_path)
+    assert "is not there" not in str(caught.value)
+    assert "'nothing'" in str(caught.value)
+
+
+def test_a_class_table_of_a_layer_is_an_input(tmp_path: Path, log: Log) -> None:
+    calls: list[Any] = []
+    patches = VERBS["patches"]
+    log.verbs["patches"] = Verb(
+        lambda options, context: calls.append(context.path(options.out).mkdir(exist_ok=True)), patches.options
+    )
+    for name in ("a.tif", "mine.json"):
+        (tmp_path / name).write_text("1")
+    layer = {"name": "cover", "raster": "a.tif", "classes": "mine.json"}
+    given = parse_recipe({"step": [{"do": "patches", "layers": [layer], "ground_m": 1, "pixels": 8, "out": "p"}]})
+    for name in ("mine.json", "a.tif"):
+        go(log, tmp_path, given)
+        assert go(log, tmp_path, given).done == ()
+        (tmp_path / name).write_text("changed")
+        assert go(log, tmp_path, given).done == ("patches",)
+    (tmp_path / "mine.json").unlink()
+    with pytest.raises(RecipeError, match=r"layers = 'mine.json' is not there"):
+        go(log, tmp_path, given)
+    built_in = parse_recipe(
+        {"step": [{"do": "patches", "layers": [{**layer, "classes": "nlcd"}], "ground_m": 1, "pixels": 8, "out": "p"}]}
+    )
+    assert go(log, tmp_path, built_in).done == ("patches",)
+
+
+def test_paths_of_object_storage_stay_what_they_are(tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are inputs and outputs as those of the folder are: what changed there is done again."""
+
+    def copy(options: Copy, context: Context) -> None:
+        log.calls.append(context.step)
+        source, goal = located(context.path(options.source)), located(context.path(options.out))
+        write_text(goal, source.read_text() * options.times)
+
+    log.verbs["copy"] = Verb(copy, Copy)
+    away = f"s3://{BUCKET}/deep"
+    given = parse_recipe(
+        {
+            "step": [
+                {"do": "copy", "name": "up", "source": "a.txt", "out": f"{away}/b.txt"},
+                {"do": "copy", "name": "down", "source": f"{away}/b.txt", "out": "c.txt", "times": 2},
+            ]
+        }
+    )
+    (tmp_path / "a.txt").write_text("x")
+    with running(monkeypatch):
+        assert go(log, tmp_path, given).done == ("up", "down")
+        assert (tmp_path / "c.txt").read_text() == "xx"
+        assert not (tmp_path / "s3:").exists()
+        assert go(log, tmp_path, given).done == ()
+        there = located(f"{away}/b.txt")
+        write_text(there, "changed by another")
+        assert go(log, tmp_path, given).done == ("up",)  # which puts back what the second step has read
+        remove(there)
+        assert go(log, tmp_path, given).done == ("up",)
+        (tmp_path / "a.txt").write_text("yy")
+        assert go(log, tmp_path, given).done == ("up", "down")
+        for name in ("one", ".lock"):
+            write_text(located(f"{away}/folder") / name, name)
+        digests = Digests()
+        before = digests.of(located(f"{away}/folder"))
+        write_text(located(f"{away}/folder/.lock"), "other")
+        assert digests.of(located(f"{away}/folder")) == before
+        write_text(located(f"{away}/folder/two"), "two")
+        assert digests.of(located(f"{away}/folder")) not in ("", before)
+        assert digests.of(located(f"{away}/none")) == ""

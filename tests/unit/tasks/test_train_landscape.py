@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,10 @@ def test_the_model_says_what_it_has_seen(story: Story) -> None:
     tested = ~seen(saw.split, saw.folds, pairs.lonlat, None)
     assert tested.any()
     assert not (parts.learn & tested).any()
+    assert {ref.href for ref in encoder.card.sources} == {"cover.tif", "height.tif"}
+    for ref in encoder.card.sources:
+        assert ref.sha256 == hashlib.sha256((story.folder / ref.href).read_bytes()).hexdigest()
+    assert set(read_table(story.path("cells-land.parquet")).meta.sources) == set(encoder.card.sources)
     untrained = load_encoder(story.path("untrained"))
     assert untrained.space.id != encoder.space.id
 
@@ -186,7 +191,9 @@ def test_every_cell_is_embedded_flagged_or_accounted_for(story: Story) -> None:
     inside = (places.lon > 2.74) & (places.lon < 2.79) & (places.lat > 41.59) & (places.lat < 41.63)
     assert desert[inside].all()
     assert inside.sum() > 10
-    np.testing.assert_allclose(np.linalg.norm(table.vectors(), axis=1), 1.0, atol=1e-5)
+    assert (table.meta.normalized, table.space.metric) == (False, "cosine")
+    lengths = np.linalg.norm(table.vectors(), axis=1)
+    assert 0 < lengths.min() < 0.9 * lengths.max() < np.inf
 
 
 def test_deserts_look_like_deserts_in_a_search(

@@ -46,6 +46,7 @@ def command(
         float, typer.Option(min=0, max=1, help="Skip a place of which a layer has a smaller share of valid pixels.")
     ] = 0.5,
     restart: Annotated[bool, typer.Option("--restart", help="Forget what an earlier run has written.")] = False,
+    refresh: reads.Refresh = False,
     seed: Seed = 0,
     quiet: Quiet = False,
     form: Format = None,
@@ -91,6 +92,7 @@ def command(
             workers=workers,
             min_valid=min_valid,
             restart=restart,
+            refresh=refresh,
             progress=told,
         )
     for reason, count in made.written.reasons.items():

@@ -60,6 +60,7 @@ def command(
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Processes.")] = 1,
     engine: Annotated[Engine, typer.Option(help="Who does the work: this machine, or a Ray cluster.")] = Engine.local,
     restart: Annotated[bool, typer.Option("--restart", help="Forget what an unfinished job has done.")] = False,
+    refresh: reads.Refresh = False,
     seed: Seed = 0,
     quiet: Quiet = False,
     form: Format = None,
@@ -80,6 +81,7 @@ def command(
     from placevec.errors import UsageError
     from placevec.tasks.embed import embed
     from placevec.tasks.input_files import prepared
+    from placevec.tasks.inputs import refresh as forget_kept
 
     if on == GRID:
         from placevec.geo.boxes import parse_bbox
@@ -90,6 +92,8 @@ def command(
         for name, value in other.items():
             if value is not None:
                 raise UsageError(f"--on grid takes no {name}: it gives coordinates")
+        if refresh:
+            raise UsageError("--on grid takes no --refresh: no raster is read")
         with progress("embed", quiet=quiet) as told:
             made = embed_grid(
                 build_encoder(encoder),
@@ -109,29 +113,29 @@ def command(
         return
     if bbox is not None or table is not None:
         raise UsageError(f"{'--bbox' if bbox is not None else '--table'} goes with --on grid")
-    given, spec = prepared(
-        reads.input_from(
-            on,
-            area,
-            resolution,
-            lon,
-            lat,
-            id,
-            limit,
-            raster,
-            ground,
-            pixels,
-            images=images,
-            captions=captions,
-            split=split,
-            content=content,
-            bands=bands,
-            stretch=stretch,
-            layers=layer,
-            mask_centre=mask_centre,
-        ),
-        encoder,
+    words = reads.input_from(
+        on,
+        area,
+        resolution,
+        lon,
+        lat,
+        id,
+        limit,
+        raster,
+        ground,
+        pixels,
+        images=images,
+        captions=captions,
+        split=split,
+        content=content,
+        bands=bands,
+        stretch=stretch,
+        layers=layer,
+        mask_centre=mask_centre,
     )
+    if refresh:
+        forget_kept(words.rasters())
+    given, spec = prepared(words, encoder)
     with progress("embed", quiet=quiet) as told:
         summary = embed(
             given.source(),

@@ -32,10 +32,15 @@ def command(
     ] = None,
     neighbours: Annotated[int, typer.Option(help="Of a pixel in co-occurrence: 4 or 8.")] = 4,
     mask: Annotated[int | None, typer.Option(min=1, help="Side of the masked centre, in pixels.")] = None,
-    block: Annotated[str | None, typer.Option(help="Blocks such as h3:6; by default from the footprint.")] = None,
-    buffer: Annotated[str | None, typer.Option(help="Around test rows, such as 4km; by default the footprint.")] = None,
+    block: Annotated[
+        str | None, typer.Option(help="Blocks such as h3:6; by default from the footprint's diagonal.")
+    ] = None,
+    buffer: Annotated[
+        str | None, typer.Option(help="Around test rows, such as 4km; by default the footprint's diagonal.")
+    ] = None,
     exclude: Annotated[
-        str | None, typer.Option(help="Candidates nearer to an anchor are left out; by default the footprint.")
+        str | None,
+        typer.Option(help="Candidates nearer to an anchor are left out; by default the footprint's diagonal."),
     ] = None,
     where: Annotated[str | None, typer.Option(help="Which anchors are tested, such as \"split == 'test'\".")] = None,
     unseen: Annotated[bool, typer.Option("--unseen", help="Only pairs that nothing was trained on.")] = False,

@@ -11,10 +11,13 @@ from placevec.cli.commands.options import Format
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(help="Tables, grids, models, study areas.", show_default=False)],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Tables, stencils, patches, grids, models, areas.", show_default=False),
+    ],
     form: Format = None,
 ) -> None:
-    """Say what a table, grid, model or study area is and where it came from.
+    """Say what a table, stencil, patch set, grid, model or study area is and where it came from.
 
     Example: placevec info demo/iberia/tables/location.parquet
     """

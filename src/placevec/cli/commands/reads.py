@@ -58,6 +58,9 @@ Layers = Annotated[
         show_default=False,
     ),
 ]
+Refresh = Annotated[
+    bool, typer.Option("--refresh", help="Fetch again what is kept of rasters that are read over the network.")
+]
 Images = Annotated[
     Path | None, typer.Option(help="A folder of images, or one image; with --captions the folder of theirs.")
 ]

@@ -68,6 +68,13 @@ def cell_parameters(faiss: Any, cells: int, probes: int, k: int, allowed: NDArra
     return faiss.SearchParametersIVF(sel=chosen, nprobe=wanted)
 
 
+def products_of_rows(vectors: Vectors, probe: Vectors, rows: Rows, out: Vectors) -> None:
+    """The products of some rows of `vectors` (n, d) with `probe` (d,), written to `out`; all are contiguous."""
+    faiss = faiss_package("products of rows that lie apart")
+    at = faiss.swig_ptr
+    faiss.fvec_inner_products_by_idx(at(out), at(probe), at(vectors), at(rows), len(probe), 1, len(rows))
+
+
 def in_order(rows: Rows, scores: Vectors) -> Found:
     """The finds (q, k) of each query the best first: padding (-1) gets NaN and the last place, ties go by row."""
     scores = np.where(rows < 0, np.float32(np.nan), scores)

@@ -23,6 +23,7 @@ from placevec.index.faiss.common import (
     selector,
     trained_by_cells,
 )
+from placevec.index.stored.cells import centres_of
 from placevec.index.stored.settings import IndexSettings
 from placevec.index.stored.vectors import read_vectors
 from placevec.provenance import Space
@@ -35,6 +36,8 @@ _SAMPLE = 32_768  # vectors from which the range of each component is learned
 _TRAIN_PER_CELL = 64  # vectors for k-means: with 40 for a cell 2 % of the neighbours were lost at a million rows
 _PROBES, _EF = 64, 128  # where nothing was set and nothing measured
 _HEADROOM = 0.1  # of that range, on both sides: what comes in later is cut off beyond it
+# From so many queries on their nearest cells are found together, up to this share of the cells.
+_MANY, _SORTED = 8, 1 / 4
 _Bits = NDArray[np.bool_]
 
 
@@ -137,12 +140,32 @@ class CellFinder:
         self._faiss = faiss_package(_PURPOSE)
         self._index = index
         self._probes = settings.probes or _PROBES
+        product = index.metric_type == self._faiss.METRIC_INNER_PRODUCT and hasattr(index, "search_preassigned_c")
+        self._centres = centres_of(index) if product else None
 
     def find(self, queries: Vectors, count: int, allowed: _Bits | None) -> Rows:
         """See `Finder.find`."""
         cells, rows = self._index.nlist, self._index.ntotal if allowed is None else len(allowed)
         parameters = cell_parameters(self._faiss, cells, self._probes, count, allowed, rows)
-        return np.asarray(self._index.search(queries, count, params=parameters)[1], dtype=np.int64)
+        if self._centres is None or len(queries) < _MANY or parameters.nprobe > _SORTED * cells:
+            return np.asarray(self._index.search(queries, count, params=parameters)[1], dtype=np.int64)
+        # faiss takes three times as long to find the cells of many queries as numpy does.
+        close = queries @ self._centres.T
+        near = np.argpartition(close, cells - parameters.nprobe, axis=1)[:, cells - parameters.nprobe :]
+        products = np.take_along_axis(close, near, axis=1)
+        order = np.argsort(-products, axis=1)
+        near, products = np.take_along_axis(near, order, axis=1), np.take_along_axis(products, order, axis=1)
+        return self._in_cells(queries, count, near, products, parameters)
+
+    def _in_cells(self, queries: Vectors, count: int, cells: Rows, products: Vectors, parameters: Any) -> Rows:
+        """What is found in the `cells` (q, p) of each query, whose centres have these `products` with it."""
+        at, shape = self._faiss.swig_ptr, (len(queries), count)
+        slots, scores = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.float32)
+        # The function of C++: what faiss wraps around it in Python leaves the parameters out.
+        search = self._index.search_preassigned_c
+        inputs = (at(queries), count, at(cells), at(products))
+        search(len(queries), *inputs, at(scores), at(slots), False, parameters)
+        return slots
 
 
 def read_finder(

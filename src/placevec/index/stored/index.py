@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from placevec.errors import MissingExtra, StaleIndex
 from placevec.index.base import Found, Index, Rows, Vectors, exact_scores
 from placevec.index.exact import ExactIndex
+from placevec.index.exact_each import find_each
 from placevec.index.faiss.common import in_order, prepared
 from placevec.index.stored.card import REMEDY, UPDATE, IndexCard, read_card, state_of
 from placevec.index.stored.cells import Cells
 from placevec.index.stored.finders import STRUCTURE, Finder, FlatFinder, read_finder, read_structure
 from placevec.index.stored.slots import IDS, Slots
 from placevec.index.stored.tune import OVERSAMPLE
-from placevec.index.stored.vectors import VECTORS, map_vectors, widened
+from placevec.index.stored.vectors import VECTORS, keeps_all, map_vectors, widened
 from placevec.provenance import TableMeta
 from placevec.table import EmbeddingTable, StoredTable
 from placevec.table.embeddings import to_arrow
@@ -81,6 +82,7 @@ class StoredIndex(Index):
         shape = (card.slots, self.space.dims)
         self.vectors = map_vectors(self.folder / VECTORS, shape, np.dtype(card.dtype), REMEDY)
         self._flat, self._finder = self._open()
+        self.keeps = "vectors" if keeps_all(table.meta) else "rounded"
         self.narrows = card.measured is not None and len(card.measured.near) > 0
 
     @property
@@ -151,7 +153,7 @@ class StoredIndex(Index):
         structure = read_structure(self.folder / STRUCTURE, self.settings, REMEDY, mapped=True)
         # Who asks for more cells than were found to be enough gets more of them under a filter too.
         more = (self.settings.probes or 1) / (self.card.settings.probes or 1)
-        near = tuple((share, max(1, round(more * cells))) for share, cells in measured.near)
+        near = tuple((share, max(1, round(more * rows))) for share, rows in measured.near)
         return Cells(structure, self._rows, self.space, near, measured.k)
 
     def narrow(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Rows | None]:
@@ -159,6 +161,12 @@ class StoredIndex(Index):
         if not self.narrows:
             return [None] * len(rows)
         return self._cells.narrow(prepared(queries, self.space), k, rows)
+
+    def scan_each(self, queries: Vectors, k: int, rows: Sequence[Rows]) -> list[Found]:
+        """See `Index.scan_each`."""
+        slots = [np.sort(self._slot_of[own]) for own in rows]
+        pairs = find_each(self._scan, queries, k, slots)
+        return [in_order(np.where(found < 0, found, self._rows[found]), scores) for found, scores in pairs]
 
     def _search(self, queries: Vectors, k: int, rows: Rows | None) -> Found:
         slots = None

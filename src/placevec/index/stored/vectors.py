@@ -31,6 +31,15 @@ def kept_dtype(meta: TableMeta) -> np.dtype[Any]:
     return np.dtype(np.float16 if half else np.float32)
 
 
+def keeps_all(meta: TableMeta) -> bool:
+    """Whether what is kept of a table scores as its own vectors do, to the last bit."""
+    return (
+        meta.codec is None
+        and meta.dtype == kept_dtype(meta).name
+        and (meta.space.metric != "cosine" or meta.normalized)
+    )
+
+
 def kept(piece: EmbeddingTable) -> NDArray[Any]:
     """The vectors (n, d) of a piece of a table in the form in which they are kept.
 

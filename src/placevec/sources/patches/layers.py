@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.errors import DataError, UsageError
-from placevec.provenance import digest_json, sha256_file
+from placevec.provenance import SourceRef, digest_json, sha256_file
 from placevec.sources.classes import UNKNOWN, ClassTable
 from placevec.sources.rasters import Raster
 from placevec.sources.tiles import Level
@@ -39,6 +40,7 @@ class Layer:
     band: int = 1  # position among the raster's bands, from 1
     unknown: Literal["error", "nodata"] = "error"  # what a code is that the class table does not have
     empty: int | None = None  # of classes: the code that nodata within the raster stands for, such as that of the sea
+    refs: tuple[SourceRef, ...] = ()  # where the raster comes from; by default the name and the digest of its file
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", self.name) or self.name in _TAKEN:
@@ -108,11 +110,23 @@ class Layer:
             raw, _ = self.raster.window(level, row + y, col + x, 1, 1, self.band - 1)
             raise self.classes.unknown_code(raw[0, 0], self.title)
 
+    def sources(self) -> tuple[SourceRef, ...]:
+        """Where the raster comes from, of a file with its digest; none for an array in memory."""
+        in_memory = self.raster.href.startswith("memory:")
+        given = self.refs or (() if in_memory else (SourceRef(self.title),))
+        if len(given) != 1 or given[0].sha256 or not _is_file(self.raster.href):
+            return given
+        return (replace(given[0], sha256=self._raster["sha256"]),)
+
+    @cached_property
+    def _raster(self) -> dict[str, Any]:
+        return raster_identity(self.raster)
+
     def identity(self) -> dict[str, Any]:
         """What tells this layer from another, as JSON: raster, class table and how it is read."""
         return {
             "name": self.name,
-            "raster": raster_identity(self.raster),
+            "raster": self._raster,
             "classes": None if self.classes is None else self.classes.to_json(),
             "resampling": self.resampling,
             "band": self.raster.bands[self.band - 1],
@@ -134,10 +148,13 @@ def raster_identity(raster: Raster) -> dict[str, Any]:
         # A band that alone is read of several is number 1 to the layer.
         **({} if raster.bands == tuple(range(1, raster.count + 1)) else {"bands": list(raster.bands)}),
     }
-    path = Path(raster.href)
-    if "://" not in raster.href and path.is_file():
-        return found | {"sha256": sha256_file(path)}
+    if _is_file(raster.href):
+        return found | {"sha256": sha256_file(Path(raster.href))}
     rng = np.random.default_rng(0)
     col, row = rng.uniform(0, raster.width, 256), rng.uniform(0, raster.height, 256)
     values, valid = raster.gather(col, row, resampling="nearest")
     return found | {"href": raster.href, "sample": digest_json([values.tolist(), valid.tolist()])[:32]}
+
+
+def _is_file(href: str) -> bool:
+    return "://" not in href and Path(href).is_file()

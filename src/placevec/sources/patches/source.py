@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.errors import UsageError
-from placevec.provenance import digest_json
+from placevec.provenance import SourceRef, digest_json
 from placevec.sources.base import Batch, Rows, check_rows
 from placevec.sources.patches.blocks import LARGEST, Blocks, cut, margin_of
 from placevec.sources.patches.layers import Layer
@@ -130,6 +130,11 @@ class PatchSource:
             "pixels": self.pixels,
             "min_valid": self.min_valid,
         }
+
+    @property
+    def refs(self) -> tuple[SourceRef, ...]:
+        """Where the rasters come from, for provenance."""
+        return tuple(dict.fromkeys(ref for layer in self.layers for ref in layer.sources()))
 
     def fingerprint(self) -> str:
         """The digest of `identity`."""

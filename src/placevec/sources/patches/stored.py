@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from placevec.errors import FormatError, JobError, UsageError
-from placevec.provenance import digest_json
+from placevec.provenance import SourceRef, digest_json
 from placevec.sources.base import Batch, Rows, check_rows
 from placevec.sources.classes import ClassTable
 from placevec.sources.patches.files import Part
@@ -52,6 +52,8 @@ class PatchSet:
         layers: its layers, with name, classes, resampling and dtype.
         ground_m: side of the squares in metres.
         pixels: side of a patch in pixels.
+        refs: where the rasters came from, for provenance; none in a set of an earlier placevec.
+        counts: places asked for, patches written and places skipped.
 
     Raises:
         UsageError: there is none.
@@ -71,6 +73,8 @@ class PatchSet:
             self.ground_m, self.pixels = float(found["ground_m"]), int(found["pixels"])
             self._files = [str(one["name"]) for one in found["files"]]
             self._ends = np.cumsum([int(one["rows"]) for one in found["files"]], dtype=np.int64)
+            self.refs = tuple(SourceRef(**one) for one in found.get("sources", ()))
+            self.counts = {str(name): int(count) for name, count in found["counts"].items()}
             self._identity = digest_json([found["key"], found["counts"]])[:32]
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{self.folder / MANIFEST} lacks {error}; write the patches again") from None

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,7 @@ def write_patches(
         "complete": True,
         "key": key,
         **source.identity(),
+        "sources": [asdict(ref) for ref in source.refs],
         "samples_per_file": samples_per_file,
         "counts": {"places": total, "written": written, "skipped": len(every)},
         "reasons": reasons,

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from placevec.errors import FormatError
 from placevec.geo.cells import CellArray, H3Cells
+from placevec.objects import Remote, is_remote, located
 from placevec.provenance import SourceRef
 from placevec.sources.polygons import Mask
 from placevec.sources.stencil.cover import Bools, cover_parts, part_level
@@ -85,7 +86,7 @@ class Stencil(StoredPlaces):
         FormatError: it is no stencil.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path | Remote) -> None:
         super().__init__(path)
         if FOOTER.encode() not in self.footer:
             raise FormatError(f"{path} is no stencil; make one with `placevec area stencil`")
@@ -95,14 +96,14 @@ class Stencil(StoredPlaces):
         return Stencil, (str(self.path),)
 
 
-def open_stencil(path: str | Path) -> Stencil:
+def open_stencil(path: str | Path | Remote) -> Stencil:
     """The stencil in a file; FormatError if it is none."""
     return Stencil(path)
 
 
-def is_stencil(path: str | Path) -> bool:
-    """Whether there is a file and it is a stencil; only its end is read."""
-    where = Path(path)
+def is_stencil(path: str | Path | Remote) -> bool:
+    """Whether there is a file, here or on s3://, and it is a stencil; only its end is read."""
+    where = located(path) if isinstance(path, Remote) or is_remote(path) else Path(path)
     if where.suffix != ".parquet" or not where.is_file():
         return False
     try:

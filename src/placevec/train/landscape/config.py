@@ -25,7 +25,7 @@ class LandscapeTraining:
     depth: int = 1  # residual blocks of a stage
     statistics: bool = True  # also read composition and adjacency by scale
     hidden: int = 256  # units of the perceptron beside the linear head
-    dropout: float = 0.3  # of what the head reads
+    dropout: float = 0.1  # of what the head reads
     loss: Loss = "infonce"  # what is asked of an anchor, its neighbour and the far patches of the batch
     temperature: float = 0.1  # of infonce
     margin: float = 0.2  # of triplet, in squared distance between vectors of length 1
@@ -55,6 +55,8 @@ class LandscapeTraining:
                 raise UsageError(f"{name} = {getattr(self, name)}: give 0 or more")
         if not self.contrast + self.infill + self.describe:
             raise UsageError("contrast, infill and describe are all 0: nothing would be learned")
+        if not self.contrast + self.describe + self.hide:
+            raise UsageError("infill alone learns from what is hidden: give hide above 0")
         if self.describe and not self.statistics:
             raise UsageError("describe needs statistics: set describe = 0, or statistics = true")
         if self.far_m is not None and self.far_m < 0:

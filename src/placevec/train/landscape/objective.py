@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from placevec.encoders.landscape import checked
+from placevec.errors import UsageError
 from placevec.geo.sphere import chord_of
 from placevec.nn.landscape import LandscapeNet
 from placevec.train.landscape.config import LandscapeTraining
@@ -20,6 +21,7 @@ from placevec.train.objectives import gather
 
 ANCHOR, NEIGHBOUR = "anchor/", "neighbour/"
 VALIDATED = 2048  # validation pairs that are looked at, at most
+TOGETHER = 256  # validation pairs of one batch
 _NONE = -1e4  # the logit of what is no negative
 
 
@@ -34,7 +36,11 @@ class Neighbours(nn.Module):
         classes = [layer.classes for layer in net.config.layers if layer.classes]
         told = net.statistics.count if config.describe and net.statistics is not None else 0
         self.tell = nn.Linear(net.config.dims, 2 * told) if told else None
-        self.guess = nn.Linear(net.config.dims, sum(classes)) if config.infill and classes else None
+        # What is never hidden is never guessed: an untrained guess would be no part of a loss that chooses weights.
+        guessed = config.infill and config.hide and classes
+        self.guess = nn.Linear(net.config.dims, sum(classes)) if guessed else None
+        if not config.contrast and self.tell is None and self.guess is None:
+            raise UsageError("contrast and describe are 0, and no layer has classes to guess: nothing would be learned")
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         """The loss of pairs `anchor/LAYER` and `neighbour/LAYER` (n, p, p), which lie at `unit` and `other` (n, 3)."""
@@ -43,7 +49,7 @@ class Neighbours(nn.Module):
         neighbours = {name: _turned(value, turn) for name, value in _of(batch, NEIGHBOUR).items()}
         hidden = float(torch.rand(1, generator=generator)) < self.config.hide
         pixels = self.net.config.pixels
-        half = int(torch.randint(max(1, pixels // 16), pixels // 4 + 1, (1,), generator=generator))
+        half = int(torch.randint(max(1, pixels // 16), 3 * pixels // 16 + 1, (1,), generator=generator))
         return self.losses(anchors, neighbours, (batch["unit"], batch["other"]), half if hidden else 0)
 
     def losses(
@@ -62,12 +68,17 @@ class Neighbours(nn.Module):
             half: pixels from the centre of the anchors that are hidden to all sides; 0: none.
         """
         shown = self._hide(anchors, half) if half else anchors
-        a, b = self.net(shown), self.net(neighbours)
-        near = self.near(gather(units[0]), gather(units[1]))
-        a_all, b_all = gather(F.normalize(a.float(), dim=1)), gather(F.normalize(b.float(), dim=1))
+        seen, far = self.net.scaled(shown), self.net.scaled(neighbours)
+        a, b = self.net.head(seen), self.net.head(far)
+        ends = F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)
+        # All processes validate the same pairs: gathered, each would stand among its own negatives.
+        a_all, b_all, unit, other = (gather(part) if self.training else part for part in (*ends, *units))
+        near = self.near(unit, other)
         loss = self.config.contrast * self.between(a_all, b_all, near)
         if self.tell is not None:
-            loss = loss + self.config.describe * self._describe(a, b, anchors, neighbours)
+            loss = loss + self.config.describe * self._describe(
+                a, b, self._told(anchors, None if half else seen), self._told(neighbours, far)
+            )
         if self.guess is not None and (half or _several()):
             # Each of several processes draws whether to hide, and must have a gradient of every weight all the same.
             loss = loss + (self.config.infill if half else 0.0) * self._infill(a, anchors)
@@ -114,13 +125,17 @@ class Neighbours(nn.Module):
             out[layer.name] = patch
         return out
 
-    def _describe(
-        self, a: Tensor, b: Tensor, anchors: Mapping[str, Tensor], neighbours: Mapping[str, Tensor]
-    ) -> Tensor:
-        """How far both ends are from telling the statistics of their own whole patch and of the other's."""
+    def _told(self, patches: Mapping[str, Tensor], scaled: Tensor | None = None) -> Tensor:
+        """The statistics (n, count) of patches: the first of their `scaled` features, where those are known."""
+        if scaled is None:
+            with torch.no_grad():
+                return self.net.described(patches)
+        assert self.net.statistics is not None
+        return scaled[:, : self.net.statistics.count].detach()
+
+    def _describe(self, a: Tensor, b: Tensor, first: Tensor, second: Tensor) -> Tensor:
+        """How far vectors of both ends are from telling the statistics (n, count) of the own patch and of the other."""
         assert self.tell is not None
-        with torch.no_grad():
-            first, second = self.net.described(anchors), self.net.described(neighbours)
         told = F.mse_loss(self.tell(a), torch.cat([first, second], dim=1))
         # Twice the mean over both halves is the sum of their means.
         return 2.0 * (told + F.mse_loss(self.tell(b), torch.cat([second, first], dim=1)))
@@ -199,29 +214,36 @@ class LandscapeObjective:
     def validate(self, device: torch.device) -> dict[str, float]:
         """The loss, and how well anchors of the validation pairs find their neighbours among those of all.
 
-        The loss is that of training, of shuffled batches, with the middle quarter of the anchors hidden. It falls more
-        smoothly than ranks rise, and chooses the weights.
+        The loss is that of training, of shuffled batches, with the middle quarter of the anchors hidden where training
+        hides any. It falls more smoothly than ranks rise, and chooses the weights.
         """
         assert self._held is not None
         assert isinstance(self.module, Neighbours)
         a, b = (self._vectors(patches, device) for patches in self._held)
         units = [torch.from_numpy(where.unit()).to(device) for where in (self.val.lonlat, self.val.other)]
         near = self.module.near(units[0], units[1])
-        order = np.random.default_rng(0).permutation(len(self.val))
+        order = self._shuffled()
+        half = self.net.config.pixels // 8 if self.config.hide else 0
         total = 0.0
-        for start in range(0, len(order), 256):
-            part = torch.from_numpy(order[start : start + 256])
+        for start in range(0, len(order), TOGETHER):
+            part = torch.from_numpy(order[start : start + TOGETHER])
             first, second = (
                 {name: value[part].to(device) for name, value in patches.items()} for patches in self._held
             )
             where = (units[0][part], units[1][part])
-            total += len(part) * float(self.module.losses(first, second, where, self.net.config.pixels // 8))
+            total += len(part) * float(self.module.losses(first, second, where, half))
         ranks = own_ranks(a @ b.T, near)
         return {
             "mrr": float((1.0 / ranks).mean()),
             "recall_at_10": float((ranks <= 10).double().mean()),
             "loss": total / len(order),
         }
+
+    def _shuffled(self) -> NDArray[np.int64]:
+        """The validation pairs in an order that comes from where they lie, and not from how they were stored."""
+        ends = self.val.lonlat, self.val.other
+        stored = np.lexsort([degrees for end in ends for degrees in (end.lon, end.lat)])
+        return stored[np.random.default_rng(0).permutation(len(stored))].astype(np.int64)
 
     def _vectors(self, patches: Mapping[str, Tensor], device: torch.device) -> Tensor:
         count = len(next(iter(patches.values())))

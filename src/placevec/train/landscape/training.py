@@ -48,8 +48,8 @@ def train_landscape(
     Args:
         source: patches with `layers` and `pixels`, as `sources.patches` gives them; rows that share a `place` are an
             anchor and its neighbour.
-        val: (pairs,) bool, the pairs of the spatial validation split, by whose mean reciprocal rank the best weights
-            are chosen; in the order of `Pairs.of`.
+        val: (pairs,) bool, the pairs of the spatial validation split, by whose loss the best weights are
+            chosen; in the order of `Pairs.of`.
         keep: (pairs,) bool, which pairs are used at all.
         config: the settings.
         folder: of the run; the same call goes on with a run that was killed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 import tiny_landscape as tiny
+from placevec.errors import UsageError
 from placevec.geo.sphere import LonLat, distance_m
 from placevec.nn.landscape import LandscapeConfig, LandscapeNet, PlaneConfig
+from placevec.nn.landscape.net import LIMIT
 from placevec.train.landscape import LandscapeObjective, Pairs
 from placevec.train.landscape.objective import Neighbours, _turned, own_ranks, triplet
 
@@ -171,18 +175,41 @@ def test_what_is_hidden_is_hidden_in_all_layers_and_in_the_middle() -> None:
     made = module()
     cover = torch.ones(3, 8, 8, dtype=torch.uint8)
     height = torch.ones(3, 8, 8)
-    sides = set()
-    for seed in range(20):
-        hidden = made._hide({"cover": cover, "elevation": height}, torch.Generator().manual_seed(seed))
+    for half in (1, 2, 3):
+        hidden = made._hide({"cover": cover, "elevation": height}, half)
         gone = hidden["cover"][0] == 0
         assert torch.equal(hidden["elevation"].isnan(), gone.expand(3, 8, 8))
         assert torch.equal(gone, gone.flip(0))
         assert torch.equal(gone, gone.T)
-        assert gone[3:5, 3:5].all()
-        sides.add(round(float(gone.sum()) ** 0.5))
-    assert sides == {2, 4}
+        assert gone[4 - half : 4 + half, 4 - half : 4 + half].all()
+        assert int(gone.sum()) == (2 * half) ** 2
     assert cover.all()
     assert height.isfinite().all()
+
+
+@pytest.mark.parametrize(("hide", "halves"), [(0.0, {0}), (1.0, {1, 2, 3}), (0.5, {0, 1, 2, 3})])
+def test_how_much_is_hidden_is_drawn_and_both_ends_are_turned_alike(
+    monkeypatch: pytest.MonkeyPatch, hide: float, halves: set[int]
+) -> None:
+    """Of 16 pixels a side, 2, 4 or 6 in the middle."""
+    asked: list[tuple[int, int]] = []
+
+    def recorded(self: Neighbours, anchors: Any, neighbours: Any, units: Any, half: int = 0) -> Tensor:
+        for one in (anchors, neighbours):
+            assert torch.equal(one["cover"].float(), one["elevation"])
+        assert torch.equal(255 - anchors["cover"], neighbours["cover"])
+        asked.append((half, int(anchors["cover"][0, 0, 1])))
+        return torch.zeros(())
+
+    monkeypatch.setattr(Neighbours, "losses", recorded)
+    numbers = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16)
+    batch = {"anchor/cover": numbers, "neighbour/cover": 255 - numbers, "unit": torch.zeros(1, 3)}
+    batch |= {"anchor/elevation": numbers.float(), "neighbour/elevation": 255 - numbers.float()}
+    made = Neighbours(LandscapeNet(replace(CONFIG, pixels=16)), tiny.training(hide=hide), 1000.0)
+    for seed in range(80):
+        made({**batch, "other": batch["unit"]}, torch.Generator().manual_seed(seed))
+    assert {half for half, _ in asked} == halves
+    assert len({turn for _, turn in asked}) == 8
 
 
 def test_the_same_step_gives_the_same_loss_and_others_do_not() -> None:
@@ -195,14 +222,20 @@ def test_the_same_step_gives_the_same_loss_and_others_do_not() -> None:
     assert len(set(losses)) > 2
 
 
-@pytest.mark.parametrize("hide", [0.0, 1.0])
-def test_guessing_the_hidden_classes_is_asked_when_there_are_hidden_ones(hide: float) -> None:
-    made = objective(hide=hide, infill=1.0)
+def test_guessing_the_hidden_classes_is_asked_when_there_are_hidden_ones() -> None:
+    made = objective(hide=1.0, infill=1.0)
     made.module(made.batch(np.arange(16)), torch.Generator().manual_seed(0)).backward()
     guess = made.module.get_submodule("guess")
     assert isinstance(guess, torch.nn.Linear)
     assert guess.out_features == 5
-    assert (guess.weight.grad is not None) == bool(hide)
+    assert guess.weight.grad is not None
+    shown = objective(hide=0.5, infill=1.0)
+    shown.module.losses(*ends_of(shown, 16), 0).backward()
+    assert shown.module.get_submodule("guess").weight.grad is None
+
+
+def test_what_is_never_hidden_is_not_guessed() -> None:
+    assert not [name for name, _ in objective(hide=0.0, infill=1.0).module.named_parameters() if "guess" in name]
 
 
 def test_the_guess_is_the_cross_entropy_of_the_shares_in_the_middle() -> None:
@@ -215,6 +248,117 @@ def test_the_guess_is_the_cross_entropy_of_the_shares_in_the_middle() -> None:
     logs = made.guess(given_)[0].log_softmax(0)
     expected = -(0.5 * logs[0] + 0.25 * logs[1]) / 2
     torch.testing.assert_close(made._infill(given_, {"cover": cover, "elevation": torch.zeros(2, 8, 8)}), expected)
+
+
+def described_by_hand(made: Neighbours, patches: dict[str, Tensor]) -> NDArray[np.float64]:
+    """The scaled statistics of patches, one after another."""
+    net = made.net
+    assert net.statistics is not None
+    rows = []
+    for i in range(len(patches["cover"])):
+        one = net.planes({name: value[i : i + 1] for name, value in patches.items()})
+        found = net.statistics(one)[0].double().numpy()
+        count = len(found)
+        scaled = (found - net.mean[:count].double().numpy()) / net.spread[:count].double().numpy()
+        rows.append(np.clip(scaled, -LIMIT, LIMIT))
+    return np.stack(rows)
+
+
+def ends_of(made: LandscapeObjective, n: int) -> tuple[dict[str, Tensor], dict[str, Tensor], tuple[Tensor, Tensor]]:
+    first, second = made.pairs.read(np.arange(n))
+    anchors, neighbours = ({name: torch.from_numpy(values) for name, values in end.items()} for end in (first, second))
+    units = torch.from_numpy(made.pairs.lonlat.unit()[:n]), torch.from_numpy(made.pairs.other.unit()[:n])
+    return anchors, neighbours, units
+
+
+def test_both_ends_tell_of_themselves_and_of_each_other() -> None:
+    made = objective(describe=1.0)
+    inner = made.module.eval()
+    assert isinstance(inner, Neighbours)
+    assert inner.tell is not None
+    inner.net.mean.normal_(generator=torch.Generator().manual_seed(5))
+    inner.net.spread.fill_(0.4)
+    anchors, neighbours, _ = ends_of(made, 7)
+    a, b = torch.randn(2, 7, 6, generator=torch.Generator().manual_seed(1))
+    one, other = described_by_hand(inner, anchors), described_by_hand(inner, neighbours)
+    weight, bias = inner.tell.weight.detach().double().numpy(), inner.tell.bias.detach().double().numpy()
+    count = one.shape[1]
+    assert weight.shape == (2 * count, 6)
+    # The first half of what is told is of the patch itself, the second half of the other end.
+    parts = []
+    for vectors, own, far in ((a, one, other), (b, other, one)):
+        told = vectors.double().numpy() @ weight.T + bias
+        parts += [((told[:, :count] - own) ** 2).mean(), ((told[:, count:] - far) ** 2).mean()]
+    with torch.no_grad():
+        assert float(inner._describe(a, b, inner._told(anchors), inner._told(neighbours))) == pytest.approx(
+            sum(parts), rel=1e-5
+        )
+        turned = [{name: _turned(value, 5) for name, value in end.items()} for end in (anchors, neighbours)]
+        assert float(inner._describe(a, b, inner._told(turned[0]), inner._told(turned[1]))) == pytest.approx(
+            sum(parts), rel=1e-4
+        )
+
+
+def test_what_is_told_are_the_statistics_of_the_whole_patch() -> None:
+    """Whoever says nothing is as wrong of a patch with a hidden centre as of the same patch without."""
+    made = objective(contrast=0.0, infill=0.0, describe=2.0)
+    inner = made.module.eval()
+    assert isinstance(inner, Neighbours)
+    assert inner.tell is not None
+    torch.nn.init.zeros_(inner.tell.weight)
+    torch.nn.init.zeros_(inner.tell.bias)
+    anchors, neighbours, units = ends_of(made, 6)
+    with torch.no_grad():
+        shown, hidden = (float(inner.losses(anchors, neighbours, units, half)) for half in (0, 2))
+    squares = [(described_by_hand(inner, end) ** 2).mean() for end in (anchors, neighbours)]
+    assert shown == hidden == pytest.approx(2.0 * 2 * sum(squares), rel=1e-5)
+
+
+def test_statistics_are_not_moved_by_what_is_told() -> None:
+    made = objective(contrast=0.0, infill=0.0)
+    inner = made.module.eval()
+    anchors, neighbours, units = ends_of(made, 6)
+    assert isinstance(inner, Neighbours)
+    inner.losses(anchors, neighbours, units).backward()
+    for name, parameter in inner.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("half", [0, 2])
+@pytest.mark.parametrize(
+    "weights", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 2, 0), (0.5, 0, 3), (0, 2, 3), (0.3, 1.5, 4)]
+)
+@pytest.mark.parametrize("loss", ["infonce", "triplet"])
+def test_the_loss_is_the_sum_of_its_weighted_parts(loss: str, weights: tuple[float, float, float], half: int) -> None:
+    contrast, infill, describe = weights
+    whole = objective(loss=loss, contrast=1.0, infill=1.0, describe=1.0)
+    reference = whole.module.eval()
+    made = objective(loss=loss, contrast=contrast, infill=infill, describe=describe).module.eval()
+    assert isinstance(reference, Neighbours)
+    assert isinstance(made, Neighbours)
+    assert (made.guess is None, made.tell is None) == (infill == 0, describe == 0)
+    absent = made.load_state_dict(
+        {name: value for name, value in reference.state_dict().items() if name in made.state_dict()}
+    )
+    assert not absent.missing_keys
+    anchors, neighbours, units = ends_of(whole, 9)
+    with torch.no_grad():
+        shown = reference._hide(anchors, half) if half else anchors
+        a, b = reference.net(shown), reference.net(neighbours)
+        apart = reference.near(*units)
+        lengths = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+        expected = contrast * float(reference.between(a / lengths[0], b / lengths[1], apart))
+        expected += describe * float(reference._describe(a, b, reference._told(anchors), reference._told(neighbours)))
+        expected += infill * float(reference._infill(a, anchors)) if half else 0.0
+        assert float(made.losses(anchors, neighbours, units, half)) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_where_nothing_can_be_guessed_or_told_nothing_is_learned() -> None:
+    values = LandscapeConfig((PlaneConfig("elevation"),), pixels=8, stem=2, widths=(4,), statistics=False)
+    settings = tiny.training(contrast=0.0, describe=0.0, layers=["elevation"])
+    with pytest.raises(UsageError, match="no layer has classes to guess"):
+        Neighbours(LandscapeNet(values), settings, 1000.0)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 9))
@@ -254,9 +398,44 @@ def test_validation_is_retrieval_among_the_held_pairs() -> None:
         found = made.validate(torch.device("cpu"))
         anchors, neighbours = made.val.read(np.arange(30))
         a, b = (made.net({k: torch.from_numpy(v) for k, v in some.items()}).numpy() for some in (anchors, neighbours))
+    a, b = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (a, b))
     ranks = np.array([1 + (a[i] @ b.T > a[i] @ b[i]).sum() for i in range(30)])
     assert found["mrr"] == pytest.approx((1 / ranks).mean(), abs=0.02)
     assert found["recall_at_10"] == pytest.approx((ranks <= 10).mean(), abs=0.04)
+
+
+@pytest.mark.parametrize(("hide", "half"), [(0.5, 1), (0.0, 0)])
+def test_the_figure_that_chooses_is_the_loss_of_training(hide: float, half: int) -> None:
+    """With the middle quarter hidden, where training hides any at all: of 8 pixels a side, 2."""
+    made = objective(hide=hide)
+    assert (made.monitor, made.mode) == ("loss", "min")
+    inner = made.module.eval()
+    assert isinstance(inner, Neighbours)
+    assert (inner.guess is None) == (hide == 0)
+    anchors, neighbours = ({k: torch.from_numpy(v) for k, v in end.items()} for end in made.val.read(np.arange(30)))
+    units = torch.from_numpy(made.val.lonlat.unit()), torch.from_numpy(made.val.other.unit())
+    with torch.no_grad():
+        expected = float(inner.losses(anchors, neighbours, units, half))
+        assert made.validate(torch.device("cpu"))["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("together", [256, 7])
+def test_validation_does_not_change_with_the_order_of_pairs(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    """Nor are batches of what was stored together: neighbours on the ground would lack negatives."""
+    monkeypatch.setattr("placevec.train.landscape.objective.TOGETHER", together)
+    pairs = Pairs.of(tiny.source(60), tiny.NAMES)
+    torch.manual_seed(0)
+    net = LandscapeNet(CONFIG)
+    figures = []
+    for seed in (None, 1, 2):
+        order = np.arange(30) if seed is None else np.random.default_rng(seed).permutation(30)
+        torch.manual_seed(0)
+        made = LandscapeObjective(pairs.take(np.arange(30, 60)), pairs.take(order), net, tiny.training())
+        made.module.eval()
+        with torch.no_grad():
+            figures.append(made.validate(torch.device("cpu")))
+    for other in figures[1:]:
+        assert other == pytest.approx(figures[0], rel=1e-5)
 
 
 def test_too_few_validation_pairs_are_none() -> None:
