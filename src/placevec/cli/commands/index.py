@@ -37,7 +37,7 @@ def command(
     ] = None,
     cells: Annotated[int | None, typer.Option(min=1, help="Of ivf: how many; by default about 4 √n.")] = None,
     probes: Annotated[int | None, typer.Option(min=1, help="Of ivf: cells that a query looks into; by trial.")] = None,
-    m: Annotated[int | None, typer.Option(min=2, help="Of hnsw: links of a node; 16.")] = None,
+    m: Annotated[int | None, typer.Option(min=2, help="Of hnsw: links of a node; 24.")] = None,
     ef: Annotated[int | None, typer.Option(min=1, help="Of hnsw: nodes that a query keeps in sight; by trial.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Add new rows to the index, remove those gone.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Read all of the index and say if it is in order.")] = False,
