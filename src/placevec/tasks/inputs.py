@@ -374,7 +374,7 @@ def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
         return named[wanted](), source_refs(wanted)
     if wanted in remote.REMOTE_RASTERS:
         return Raster(f"{remote.PREFIX}{wanted}"), remote.source_refs(wanted)
-    if colon and kind == "dataset":
+    if colon and kind == "dataset" and "/" in rest:
         dataset, _, file = rest.partition("/")
         files = fetch(dataset)
         if file not in files:

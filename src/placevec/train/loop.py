@@ -7,6 +7,7 @@ numbers are functions of (seed, step), see `batches`, and everything else is in 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import math
 import os
@@ -89,6 +90,8 @@ def fit(
     key = digest_json({"loop": config.identity(), "objective": dict(objective.identity())})
     fabric = _fabric(config)
     fabric.launch()
+    if fabric.world_size > 1:
+        atexit.register(_leave)
     with contextlib.ExitStack() as stack:
         if fabric.is_global_zero:
             run.mkdir(parents=True, exist_ok=True)
@@ -311,6 +314,12 @@ def _fabric(config: LoopConfig) -> Any:
             strategy=config.strategy,
             precision=config.precision,
         )
+
+
+def _leave() -> None:
+    """Leave the group of processes: one that ends without it may be aborted by threads that still wait for others."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager

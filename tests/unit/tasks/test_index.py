@@ -33,7 +33,8 @@ def test_an_index_beside_its_table(path: Path) -> None:
     assert summary.path == str(path.with_suffix(".index"))
     assert (summary.kind, summary.rows, summary.added, summary.removed, summary.rebuilt) == ("hnsw", 400, 400, 0, True)
     assert summary.bytes_a_row == round(summary.bytes / 400, 1)
-    assert seen == [(400, 400, {"step": "reading"}), (400, 400, {"step": "adding"})]
+    read_and_added = [(400, 400, {"step": "reading"}), (400, 400, {"step": "adding"})]
+    assert seen == [*read_and_added, (0, 1, {"step": "measuring"}), (1, 1, {"step": "measuring"})]
     table = open_table(path)
     index = index_beside(table)
     assert index is not None

@@ -176,6 +176,8 @@ def _fill(part: Path, table: Table, settings: IndexSettings, progress: Progress 
         if progress is not None:
             progress(0, 1, {"step": "measuring"})
         used, measured = tuned(structure, sample_vectors(part / VECTORS), table.space, settings)
+        if progress is not None:
+            progress(1, 1, {"step": "measuring"})
     return _finish(part, table, used, survey.slots(None), survey, survey.total, measured, used != settings)
 
 
