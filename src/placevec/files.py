@@ -12,10 +12,12 @@ import platform
 import shutil
 import uuid
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 PART = ".part-"  # in the name of everything unfinished, so that leftovers of a kill can be told and removed
 
@@ -103,3 +105,32 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def leave(
+    whole: AbstractContextManager[Any],
+    finish: Callable[[], None],
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
+    """The `__exit__` of an object that writes within `whole`: its last words first, then the file appears or does not.
+
+    Args:
+        whole: the context that was entered, such as that of `whole`.
+        finish: closes what is written; what it raises keeps the file from appearing.
+        kind: as `__exit__` has it.
+        error: likewise.
+        trace: likewise.
+    """
+    try:
+        finish()
+    except BaseException as failure:
+        whole.__exit__(type(failure), failure, failure.__traceback__)
+        raise
+    # Inside `whole` an error is re-raised by the generator; it is on its way already.
+    try:
+        whole.__exit__(kind, error, trace)
+    except BaseException as again:
+        if again is not error:
+            raise

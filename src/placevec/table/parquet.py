@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from placevec.errors import FormatError, PlacevecError, SchemaError
+from placevec.files import leave
 from placevec.geo.boxes import Box, split_box
 from placevec.geo.hilbert import hilbert_order
 from placevec.objects import Remote, RemoteFile, ends, located, whole
@@ -85,20 +86,13 @@ class ParquetSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        def finish() -> None:
             if kind is None:
                 self._finish()
             elif self._writer is not None:
                 self._writer.close()
-        except BaseException as failure:
-            self._whole.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        # Inside `whole` an error is re-raised by the generator; it is on its way already.
-        try:
-            self._whole.__exit__(kind, error, trace)
-        except BaseException as again:
-            if again is not error:
-                raise
+
+        leave(self._whole, finish, kind, error, trace)
 
     def _open(self, schema: pa.Schema) -> None:
         dims = self.meta.space.dims

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from placevec.files import leave
 from placevec.objects import Place, Remote, local_copy, located, remove, whole
 
 
@@ -74,17 +75,7 @@ class SkippedSink:
             if kind is None:
                 remove(self.path)
             return
-        try:
-            self._writer.close()
-        except BaseException as failure:
-            self._whole.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        # Inside `whole` an error is re-raised by the generator; it is on its way already.
-        try:
-            self._whole.__exit__(kind, error, trace)
-        except BaseException as again:
-            if again is not error:
-                raise
+        leave(self._whole, self._writer.close, kind, error, trace)
 
 
 def write_skipped(table: str | Path | Remote, rows: Iterable[Skipped]) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from placevec.errors import FormatError, SchemaError
-from placevec.files import whole
+from placevec.files import leave, whole
 from placevec.objects import Remote, fetched, located
 from placevec.table.fingerprint import Fingerprint
 from placevec.table.geometry import centres, geometry_types
@@ -110,20 +110,13 @@ class PlacesSink:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        def finish() -> None:
             if kind is None:
                 self._finish()
             elif self._writer is not None:
                 self._writer.close()
-        except BaseException as failure:
-            self._whole.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        # Inside `whole` an error is re-raised by the generator; it is on its way already.
-        try:
-            self._whole.__exit__(kind, error, trace)
-        except BaseException as again:
-            if again is not error:
-                raise
+
+        leave(self._whole, finish, kind, error, trace)
 
     def _finish(self) -> None:
         if self._writer is None:

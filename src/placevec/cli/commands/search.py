@@ -75,38 +75,28 @@ def command(
         from placevec.tasks.encoders import build_encoder
 
         of_places = build_encoder(str(encoder))
+    words: dict[str, Any] = {
+        "text": text or None,
+        "image": image or None,
+        "like": like or None,
+        "not_text": not_text or None,
+        "not_image": not_image or None,
+        "unlike": unlike or None,
+        "at": lonlat_from(at),
+        "encoder": of_places,
+        "model": model,
+        "filter": filter_from(bbox, near, within, where),
+    }
     if coverage is not None:
-        hits = _covering(
-            tables,
-            coverage,
-            {"--min-distance": min_distance, "--include-self": include_self or None},
-            text=text or None,
-            image=image or None,
-            like=like or None,
-            not_text=not_text or None,
-            not_image=not_image or None,
-            unlike=unlike or None,
-            at=lonlat_from(at),
-            encoder=of_places,
-            model=model,
-            filter=filter_from(bbox, near, within, where),
-        )
+        others = {"--min-distance": min_distance, "--include-self": include_self or None}
+        hits = _covering(tables, coverage, others, **words)
     else:
         hits = search(
             list(tables) if len(tables) > 1 else tables[0],
-            text=text or None,
-            image=image or None,
-            like=like or None,
-            not_text=not_text or None,
-            not_image=not_image or None,
-            unlike=unlike or None,
-            at=lonlat_from(at),
-            encoder=of_places,
-            model=model,
             k=k,
-            filter=filter_from(bbox, near, within, where),
             exclude_self=not include_self,
             min_distance_m=None if min_distance is None else parse_near(f"0,0,{min_distance}")[2],
+            **words,
         )
     note(str(hits.plan))
     if out is not None:

@@ -72,7 +72,7 @@ class ResidualStages(nn.Module):
         x = self.stem(_whole_squares(planes, self.side))
         found = []
         for blocks in self.stages:
-            for block in blocks:  # type: ignore[attr-defined]
+            for block in blocks.children():
                 x = block(x)
             found.append(x.mean(dim=(2, 3)))
         found.append(x.amax(dim=(2, 3)))

@@ -83,7 +83,7 @@ def train_landscape(
     )
     shape = LandscapeConfig(
         layers=planes,
-        pixels=int(source.pixels),  # type: ignore[attr-defined]
+        pixels=int(getattr(source, "pixels", 0)),
         dims=config.dims,
         stem=config.stem,
         widths=config.widths,
