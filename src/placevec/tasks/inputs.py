@@ -359,7 +359,7 @@ def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
     Raises UsageError if it is neither a dataset of rasters nor a file that exists.
     """
     from placevec.sources import earth
-    from placevec.sources.catalog import fetch, source_refs
+    from placevec.sources.catalog import fetch, list_datasets, source_refs
     from placevec.sources.rasters import Raster
     from placevec.sources.remote import named as remote
 
@@ -374,8 +374,8 @@ def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
         return named[wanted](), source_refs(wanted)
     if wanted in remote.REMOTE_RASTERS:
         return Raster(f"{remote.PREFIX}{wanted}"), remote.source_refs(wanted)
-    if colon and kind == "dataset" and "/" in rest:
-        dataset, _, file = rest.partition("/")
+    dataset, _, file = rest.partition("/")
+    if colon and kind == "dataset" and dataset in {one.name for one in list_datasets()}:
         files = fetch(dataset)
         if file not in files:
             raise UsageError(f"the dataset {dataset!r} has no raster {file!r}; its files: {', '.join(sorted(files))}")
