@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -116,7 +116,11 @@ class FakePart:
 class FlagEncoder(FakeEncoder):
     """Flags images whose first pixel is below 64, and names the band of the largest mean."""
 
-    flag_columns = {"homogeneous": pa.bool_(), "main_class": pa.string(), "main_share": pa.float32()}  # noqa: RUF012
+    flag_columns: ClassVar[dict[str, pa.DataType]] = {
+        "homogeneous": pa.bool_(),
+        "main_class": pa.string(),
+        "main_share": pa.float32(),
+    }
 
     def spec(self) -> Spec:
         return Spec("parted_fakes:FlagEncoder", self.args)

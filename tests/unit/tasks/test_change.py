@@ -161,7 +161,7 @@ def test_floors_are_given_once_and_in_range(tmp_path: Path) -> None:
     assert change(before, after, out, floor=0.5).changed == pytest.approx(len(CELLS) / 2, abs=1)
     for wrong in ({"floor": 1.5}, {"floor": 0.9, "stable": Filter(where="fifth == True")}):
         with pytest.raises(UsageError, match="noise floor"):
-            change(before, after, out, **wrong)  # type: ignore[arg-type]
+            change(before, after, out, **wrong)
     with pytest.raises(UsageError, match="none of the places"):
         change(before, after, out, stable=Filter(where="year == 1900"))
 

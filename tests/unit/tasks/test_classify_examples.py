@@ -174,13 +174,13 @@ def as_points(path: Path, table: EmbeddingTable, rows: NDArray) -> Path:
     return path
 
 
-@pytest.mark.parametrize("h3", [True, False])
-@pytest.mark.parametrize("write", [as_csv, as_h3, as_parquet, as_points])
+@pytest.mark.parametrize(
+    ("write", "h3"),
+    [(as_h3, True), *((write, h3) for write in (as_csv, as_parquet, as_points) for h3 in (True, False))],
+)
 def test_rows_are_named_by_id_by_cell_or_by_where_they_lie(
     write: Callable[[Path, EmbeddingTable, NDArray], Path], h3: bool, tmp_path: Path
 ) -> None:
-    if write is as_h3 and not h3:
-        pytest.skip("these rows are no cells")
     table, _ = made(50, h3=h3)
     rows = np.array([3, 7, 20])
     labels = read_labels(write(tmp_path / "l", table, rows), table)

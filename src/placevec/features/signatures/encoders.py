@@ -8,6 +8,7 @@ which `placevec.measure.signatures` computes the exact Jensen-Shannon distance.
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ NOTHING = "nothing"
 """The last component: 1 for a patch in which there was nothing to count, else 0."""
 
 
-class _Signature(Carded):
+class _Signature(Carded, ABC):
     """What both have in common: parts, each a distribution, with equal weight, and one component for nothing."""
 
     def __init__(
@@ -71,8 +72,9 @@ class _Signature(Carded):
         """
         return np.sqrt(self.probabilities(data)).astype(np.float32)
 
+    @abstractmethod
     def _counts(self, indices: list[NDArray[np.uint8]]) -> list[Counts]:
-        raise NotImplementedError
+        """How often each class, or each meeting of classes, stands in the patches of each layer."""
 
 
 class FractionsEncoder(_Signature):
