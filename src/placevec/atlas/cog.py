@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.atlas.frames import Frame
+from placevec.atlas.geotiff import as_cog
 from placevec.atlas.rasterise import RowMap
 from placevec.errors import SchemaError, UsageError
 from placevec.files import whole
@@ -92,7 +93,6 @@ def write_cog(
         )
     rasterio = need("rasterio", **_EXTRA)
     windows = need("rasterio.windows", **_EXTRA)
-    shutil = need("rasterio.shutil", **_EXTRA)
     values = [np.asarray(band.values, dtype=np.float64) for band in bands]
     # Beyond 2^24 float32 no longer holds every whole number.
     dtype = "float64" if any(_whole_beyond(one) for one in values) else "float32"
@@ -137,17 +137,7 @@ def write_cog(
                             raster.write(drawn, band_number, window=window)
                     if progress is not None:
                         progress(number + 1, len(strips), {})
-            with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
-                shutil.copy(
-                    plain,
-                    part,
-                    driver="COG",
-                    COMPRESS="DEFLATE",
-                    PREDICTOR="YES",
-                    BLOCKSIZE=BLOCK,
-                    OVERVIEW_RESAMPLING="MODE" if any(band.coded for band in bands) else "AVERAGE",
-                    BIGTIFF="IF_SAFER",
-                )
+            as_cog(plain, part, "MODE" if any(band.coded for band in bands) else "AVERAGE", BLOCK)
         finally:
             plain.unlink(missing_ok=True)
     return Raster(frame.width, frame.height, rows - int(seen.sum()))

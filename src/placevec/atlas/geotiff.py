@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,6 @@ def tile_sink(path: str | Path, grid: EmbeddingGrid, *, name: str = "", units: s
     """
     rasterio = need("rasterio", **_EXTRA)
     windows = need("rasterio.windows", **_EXTRA)
-    shutil = need("rasterio.shutil", **_EXTRA)
     kind = need("rasterio.enums", **_EXTRA).ColorInterp
 
     with whole(path) as part:
@@ -70,17 +69,24 @@ def tile_sink(path: str | Path, grid: EmbeddingGrid, *, name: str = "", units: s
                         raster.write(np.concatenate([np.moveaxis(made, -1, 0), alpha[None]]), window=window)
 
                 yield write
-            with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
-                shutil.copy(
-                    plain,
-                    part,
-                    driver="COG",
-                    COMPRESS="DEFLATE",
-                    PREDICTOR="YES",
-                    BLOCKSIZE=BLOCK,
-                    # Averaging would invent colours and values that no pixel has.
-                    OVERVIEW_RESAMPLING="NEAREST",
-                    BIGTIFF="IF_SAFER",
-                )
+            # Averaging would invent colours and values that no pixel has.
+            as_cog(plain, part, "NEAREST")
         finally:
             plain.unlink(missing_ok=True)
+
+
+def as_cog(plain: Path, goal: Path, overviews: Literal["NEAREST", "AVERAGE", "MODE"], block: int = BLOCK) -> None:
+    """Copy a GeoTIFF into the layout of a COG: tiles of `block` pixels, overviews as `overviews` says."""
+    rasterio = need("rasterio", **_EXTRA)
+    shutil = need("rasterio.shutil", **_EXTRA)
+    with rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS"):
+        shutil.copy(
+            plain,
+            goal,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES",
+            BLOCKSIZE=block,
+            OVERVIEW_RESAMPLING=overviews,
+            BIGTIFF="IF_SAFER",
+        )
