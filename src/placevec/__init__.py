@@ -28,6 +28,7 @@ _PUBLIC = {
     "H3Cells": "placevec.geo.cells",
     "Hits": "placevec.results",
     "Input": "placevec.tasks.inputs",
+    "Locator": "placevec.encoders.locator",
     "LonLat": "placevec.geo.sphere",
     "PairModel": "placevec.encoders.pair",
     "Places": "placevec.table",

@@ -29,7 +29,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "hf": "placevec.encoders.hf:HfImageEncoder",
         "hf-text": "placevec.encoders.hf:HfTextEncoder",
         "pair": "placevec.encoders.pair:PairModel",
+        "scenes": "placevec.encoders.scenes:SceneEncoder",
         "landscape": "placevec.encoders.landscape:LandscapeEncoder",
+        "locator": "placevec.encoders.locator:Locator",
         "precomputed": "placevec.encoders.precomputed:PrecomputedEncoder",
     },
     "store": {

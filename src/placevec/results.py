@@ -175,6 +175,36 @@ class Region:
     area_m2: float
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """A known image that supports a guess, or contradicts it: similar, and taken at a known place.
+
+    Attributes:
+        id: of the image.
+        lonlat: where it was taken, a LonLat of length 1.
+        similarity: cosine of its vector with that of what was located, in [-1, 1].
+        distance_m: from the guess's point, in metres: far ones speak against the guess.
+        asset: address of its pixels, where known.
+    """
+
+    id: str
+    lonlat: LonLat
+    similarity: float
+    distance_m: float
+    asset: str = ""
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON object."""
+        return {
+            "id": self.id,
+            "lon": jsonable(self.lonlat.lon[0]),
+            "lat": jsonable(self.lonlat.lat[0]),
+            "similarity": jsonable(self.similarity),
+            "distance_km": jsonable(self.distance_m / 1e3),
+            **({"asset": self.asset} if self.asset else {}),
+        }
+
+
 @dataclass(frozen=True, eq=False)
 class Guess:
     """Where something is thought to be: weighted hypotheses, a point, and credible regions.
@@ -184,10 +214,17 @@ class Guess:
         weights: (m,) their probabilities; they add up to at most 1, the rest belongs to "somewhere else".
         point: the one answer, a LonLat of length 1. It need not be a hypothesis, and how it is chosen (the mean of
             the heaviest mode, for example) is the decoder's affair.
-        confidence: the probability that the decoder gives to its answer; NaN if it gives none.
+        confidence: the probability that the decoder gives to its answer: that the truth lies within `confidence_m` of
+            the point, where that is a number; NaN if it gives none.
         regions: credible regions, from the smallest level to the largest.
         labels: (m,) names of the hypotheses (a cell, a province); or empty.
         id: of what was to be located.
+        confidence_m: the distance in metres that `confidence` is about; NaN if it is about no distance.
+        region_name: the most probable named region (a province), "" if there are none. `region` is about credible ones.
+        region_probability: its probability, NaN if there are none.
+        radius_m: radius in metres about the point that holds the truth with the probability `radius_level`.
+        radius_level: see `radius_m`; NaN if there is no such radius.
+        evidence: known images like what was located, the most similar first.
     """
 
     lonlat: LonLat
@@ -197,6 +234,12 @@ class Guess:
     regions: tuple[Region, ...] = ()
     labels: tuple[str, ...] = ()
     id: str = ""
+    confidence_m: float = math.nan
+    region_name: str = ""
+    region_probability: float = math.nan
+    radius_m: float = math.nan
+    radius_level: float = math.nan
+    evidence: tuple[Evidence, ...] = ()
 
     def __post_init__(self) -> None:
         weights = np.asarray(self.weights, dtype=np.float64)
@@ -261,9 +304,7 @@ class Guess:
         """The guess as one JSON object: the point, its confidence, hypotheses and regions (polygons as GeoJSON)."""
         return {
             "id": self.id,
-            "lon": jsonable(self.point.lon[0]),
-            "lat": jsonable(self.point.lat[0]),
-            "confidence": jsonable(self.confidence),
+            **self.to_summary(),
             "hypotheses": [{k: v for k, v in record.items() if k != "id"} for record in self.to_records()],
             "regions": [
                 {
@@ -273,7 +314,20 @@ class Guess:
                 }
                 for region in self.regions
             ],
+            **({"evidence": [one.to_record() for one in self.evidence]} if self.evidence else {}),
         }
+
+    def to_summary(self) -> dict[str, Any]:
+        """What of the guess fits a line: the point, the named region, confidence and radius, in km."""
+        found: dict[str, Any] = {"lon": jsonable(self.point.lon[0]), "lat": jsonable(self.point.lat[0])}
+        if self.region_name:
+            found |= {"region": self.region_name, "region_probability": jsonable(self.region_probability)}
+        found["confidence"] = jsonable(self.confidence)
+        if math.isfinite(self.confidence_m):
+            found["confidence_km"] = self.confidence_m / 1e3
+        if math.isfinite(self.radius_m):
+            found |= {"radius_km": self.radius_m / 1e3, "radius_level": jsonable(self.radius_level)}
+        return found
 
 
 @dataclass(frozen=True)

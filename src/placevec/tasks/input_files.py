@@ -16,7 +16,9 @@ from placevec.provenance import SourceRef
 from placevec.sources.base import ArraySource, Source
 from placevec.sources.captions import read_captions
 from placevec.sources.images import ImageFiles
+from placevec.sources.photos import is_photo_list
 from placevec.table import Places
+from placevec.tasks.photo_inputs import as_photos, open_photos
 
 if TYPE_CHECKING:
     from placevec.sources.images import Fit
@@ -107,6 +109,7 @@ def prepared(given: Input, encoder: str) -> tuple[Input, Spec]:
     """
     from placevec.tasks.encoders import encoder_spec
 
+    given = as_photos(given, encoder)
     if not given.files:
         layers = given.sample_layers()
         if layers is not None:
@@ -157,12 +160,15 @@ def image_size(encoder: Any) -> tuple[int, Fit]:
         net.get("pixels") if isinstance(net, dict) else None,
         getattr(getattr(config, "vision_config", config), "image_size", None),
     ]
-    crops = getattr(getattr(tower, "processor", None), "do_center_crop", False)
+    crops = getattr(getattr(tower, "processor", None), "do_center_crop", getattr(tower, "fit", "") == "crop")
     return next((one for one in said if isinstance(one, int) and one > 0), 0), "crop" if crops else "squash"
 
 
 def _folder(given: Input) -> Opened:
     assert given.images is not None
+    if is_photo_list(given.images):
+        photos = open_photos(given, PIXELS)
+        return Opened(photos, photos.places(), photos.refs, ())
     found = ImageFiles(given.images, pixels=given.pixels or PIXELS, **_options(given))
     if given.limit is not None and given.limit < len(found):
         files, names = found.files[: given.limit], found.names[: given.limit]

@@ -20,6 +20,7 @@ from placevec.sources.base import Batch, Source
 from placevec.sources.places import LonLatSource, read_places
 from placevec.table import Places, skipped_counts
 from placevec.tasks.patch_inputs import Patches, is_patch_set
+from placevec.tasks.photo_inputs import listed_places
 
 if TYPE_CHECKING:
     from placevec.sources.chips import ChipSource
@@ -180,7 +181,8 @@ class Input(BaseModel):
 
             found = open_stencil(self.on).places()
         else:
-            found = read_places(self.on, lon=self.lon, lat=self.lat, id=self.id)
+            listed = listed_places(self.on)
+            found = read_places(self.on, lon=self.lon, lat=self.lat, id=self.id) if listed is None else listed
         return found if self.limit is None else found.take(np.arange(min(self.limit, len(found))))
 
     def source(self) -> Source:

@@ -19,6 +19,7 @@ TRAININGS = {
     "location": "placevec.train.contrastive:LocationTraining",
     "image-text": "placevec.train.pairs:PairTraining",
     "landscape": "placevec.train.landscape:LandscapeTraining",
+    "locate": "placevec.train.locate:LocateTraining",
 }
 """The settings of each objective: the dataclass, imported only when it is asked for, because torch comes with it."""
 
@@ -40,7 +41,7 @@ def with_settings(objective: str, settings: Mapping[str, Any], changes: Mapping[
     """`settings` with further ones, given by their paths; checked as a whole.
 
     Args:
-        objective: "image", "location", "image-text" or "landscape".
+        objective: "image", "location", "image-text", "landscape" or "locate".
         settings: as `tasks.train.train` takes them.
         changes: values by path. A `kind` comes first: a part of another kind loses the settings of the old one, but
             for a kind that is a frame around another part, such as "local": that takes the old one in as its

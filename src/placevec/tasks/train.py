@@ -1,7 +1,8 @@
-"""`train`: learn a model, from chips alone, from the vectors of a table, or from images with captions."""
+"""`train`: learn a model from chips, the vectors of a table, images with captions, patches, or located images."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,10 @@ from placevec.tasks.reading import read_images
 from placevec.tasks.settings import laid_over
 
 if TYPE_CHECKING:
+    from placevec.geo.regions import Regions
     from placevec.sources.captions import CaptionSet
 
-Objective = Literal["image", "location", "image-text", "landscape"]
+Objective = Literal["image", "location", "image-text", "landscape", "locate"]
 Table = str | Path | StoredTable | EmbeddingTable
 Report = Callable[[int, int, Mapping[str, float]], None]
 
@@ -77,7 +79,12 @@ def train(
     block: str = "h3:3",
     folds: int = 10,
     buffer_m: float | None = None,
-    test_folds: int = 0,
+    test_folds: int | None = None,
+    calibration_folds: int = 1,
+    regions: Regions | str | Path | None = None,
+    region_column: str | None = None,
+    phases: Sequence[str] = (),
+    start: str | Path | None = None,
     untrained: str | Path | None = None,
     restart: bool = False,
     progress: Report | None = None,
@@ -91,7 +98,7 @@ def train(
         out: the model folder; the run (checkpoints, logs) stands beside it in ``NAME.run``, and what brings image
             vectors and captions into a new Space in ``NAME-image`` (``NAME-image-TABLE`` for several tables) and
             ``NAME-text``.
-        input: places and chips, for "image"; a patch set of pairs, for "landscape".
+        input: places and chips, for "image"; a patch set of pairs, for "landscape"; photos or chips, for "locate".
         table: vectors with coordinates, for "location"; one table or several, joined on their ids.
         captions: a caption set, for "image-text": a file or folder of captions, or dataset:NAME, as
             `sources.captions.read_captions` reads them. Its splits train and val are used, and no other; without a
@@ -100,12 +107,18 @@ def train(
         model: a pair of towers that is trained further, instead of new ones: its folder, or hf:NAME or hf:FOLDER, a
             CLIP or SigLIP of transformers; `config.tune` says how much of it.
         config: settings of `train.selfsup.ImageTraining`, `train.contrastive.LocationTraining`,
-            `train.pairs.PairTraining` or `train.landscape.LandscapeTraining`, as JSON. Of "image-text" the tables `new`
-            and `further` hold what counts without a `model` alone, and with one.
+            `train.pairs.PairTraining`, `train.landscape.LandscapeTraining` or `train.locate.LocateTraining`, as JSON.
+            Of "image-text" the tables `new` and `further` hold what counts without a `model` alone, and with one.
         block: blocks of the validation split.
         folds: one of so many folds of blocks is held out for validation.
         buffer_m: metres around validation rows without training rows; by default the width of a chip's ground.
-        test_folds: of "landscape": folds that are kept for a later test, besides the one for validation.
+        test_folds: of "landscape" and "locate": folds that are kept for a later test, besides those for validation and
+            calibration; by default 0 and 1.
+        calibration_folds: of "locate": folds on which probabilities and regions are calibrated.
+        regions: of "locate": the provinces, see `tasks.train_locate.train_locate`, as for the three that follow.
+        region_column: the property that names the regions.
+        phases: "province", "geography", "tuning"; by default all that are left.
+        start: the locator that the phase before has written.
         untrained: where to write a network of the same shape with the weights it began with: a compulsory baseline of
             every probe.
         restart: forget an earlier run.
@@ -155,12 +168,38 @@ def train(
             settings,
             _fresh(Path(out), restart),
             rule=(block, folds, buffer_m),
-            test_folds=test_folds,
+            test_folds=test_folds or 0,
             untrained=untrained,
             restart=restart,
             progress=progress,
         )
-    raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text, landscape")
+    if objective == "locate":
+        if input is None or regions is None:
+            raise UsageError(
+                "a locator learns from images in regions: give photos (on, a photo list) or chips (a raster), and "
+                "regions, a GeoJSON of the provinces"
+            )
+        from placevec.tasks.train_locate import SplitRule, train_locate
+
+        if buffer_m is None:
+            # Chips share ground up to the distance of their diagonal.
+            buffer_m = 0.0 if input.chips is None else math.sqrt(2.0) * input.chips.ground_m
+        held = 1 if test_folds is None else test_folds
+        return train_locate(
+            input,
+            Path(out),
+            settings,
+            _fresh(Path(out), restart),
+            regions=regions,
+            region_column=region_column,
+            phases=phases,
+            start=start,
+            rule=SplitRule(block, folds, buffer_m, calibration_folds, held),
+            untrained=untrained,
+            restart=restart,
+            progress=progress,
+        )
+    raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text, landscape, locate")
 
 
 def run_folder(out: str | Path) -> Path:

@@ -13,7 +13,7 @@ from placevec.config import InPath, NamedInPath, OutPath, refuse_unknown
 from placevec.errors import RecipeError
 from placevec.files import write_text
 from placevec.tasks.run import Context
-from placevec.tasks.verb_options import InPaths, Options, Texts, name_of, optional_name, optional_path
+from placevec.tasks.verb_options import InPaths, Options, Reads, Texts, name_of, optional_name, optional_path
 
 # The options of each evaluation besides `what` and `out`; the second list are those it cannot do without.
 _LOCATION = ("compared", "targets", "on", "raw", "untrained", "bank", "modes", "bank_from_train", "protocol")
@@ -25,12 +25,15 @@ _LANDSCAPE = (
     *("tables", "untrained", "masked", "untrained_masked", "patches", "targets", "signature_layers"),
     *("neighbours", "mask_pixels", "rules"),
 )
+_CHIPS = ("on", "raster", "ground_m", "pixels", "resolution", "resampling", "nodata", "edge", "min_valid")
+_GEOLOCATION = ("model", "untrained_model", "predictions", "rules", *_CHIPS)
 _EVIDENCE = ("model", "captions", "images", "split", "names", "methods", "sides", "count", "tile", "cut", "draws")
 _NEEDED = {
     "location": (_LOCATION, ("compared", "targets")),
     "retrieval": (_RETRIEVAL, ("model",)),
     "evidence": (_EVIDENCE, ("model", "captions")),
     "landscape": (_LANDSCAPE, ()),
+    "geolocation": (_GEOLOCATION, ()),
 }
 
 
@@ -58,11 +61,12 @@ class EvaluateOptions(Options):
     Attributes:
         what: "location" compares encoders of coordinates on targets; "retrieval" measures how well images and captions
             find each other; "evidence" measures which method of evidence points at the right place; "landscape"
-            measures representations of patches by their neighbours and by what they were not shown.
-        out: a JSON file; of location and retrieval .md and .html stand beside it, of landscape .md.
+            measures representations of patches by their neighbours and by what they were not shown; "geolocation"
+            measures how far off a locator is.
+        out: a JSON file; of location, retrieval and geolocation .md and .html stand beside it, of landscape .md.
         tables: landscape: learned tables by name; untrained, masked and untrained_masked likewise.
         patches: landscape: a patch set; signatures are counted and targets measured on it.
-        rules: landscape: see `tasks.evaluate_landscape.LandscapeRules`.
+        rules: landscape: see `tasks.evaluate_landscape.LandscapeRules`; geolocation: `GeolocationRules`.
         compared: location: models and tables; NAME= may stand before.
         targets: location: a column, or NAME=RASTER and the like. Landscape: LAYER:mean and the like, or a column.
         protocol: location: rules, see `tasks.evaluate_protocol.Protocol`. Retrieval: "augmented-captions".
@@ -71,10 +75,14 @@ class EvaluateOptions(Options):
         images: the folder of their images, where it is elsewhere.
         split: that is tested.
         baselines: retrieval: further models, called by the names of their folders.
+        raster: geolocation: what chips are cut from, as of training, see `verb_options.Reads`; without it `on` lists
+            photos.
+        untrained_model: geolocation: a locator before its first step.
+        predictions: geolocation: points that anybody has given, with their truth, instead of a model.
         duplicates: retrieval: bits by which near-duplicates of other splits differ; -1: they are not looked for.
     """
 
-    what: Literal["location", "retrieval", "evidence", "landscape"] = "location"
+    what: Literal["location", "retrieval", "evidence", "landscape", "geolocation"] = "location"
     out: OutPath
     compared: list[NamedInPath] = Field(default_factory=list)
     targets: list[str] = Field(default_factory=list)
@@ -109,6 +117,15 @@ class EvaluateOptions(Options):
     neighbours: Literal[4, 8] = 4
     mask_pixels: int | None = Field(None, ge=1)
     rules: dict[str, Any] = Field(default_factory=dict)
+    raster: InPath | None = None
+    ground_m: float | None = None
+    resolution: int | None = None
+    resampling: Literal["bilinear", "nearest", "mode"] = "bilinear"
+    nodata: Literal["keep", "skip"] = "keep"
+    edge: Literal["pad", "skip"] = "pad"
+    min_valid: float = 0.5
+    untrained_model: InPath | None = None
+    predictions: InPath | None = None
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -122,6 +139,8 @@ class EvaluateOptions(Options):
         if isinstance(self.untrained, dict) != (self.what == "landscape") and self.untrained:
             form = "a table of names and paths" if self.what == "landscape" else "a list of paths"
             raise RecipeError(f"evaluate with what = {self.what!r}: untrained is {form}")
+        if self.what == "geolocation" and (self.model is None) == (self.predictions is None):
+            raise RecipeError("evaluate with what = 'geolocation' needs either a model or predictions")
         if isinstance(self.model, list) and (self.what != "retrieval" or len(self.model) != 2):
             raise RecipeError("evaluate: model is one pair of towers or for retrieval two tables (images, captions)")
         return self
@@ -157,7 +176,13 @@ def probe_step(options: ProbeOptions, context: Context) -> Any:
 
 def evaluate_step(options: EvaluateOptions, context: Context) -> Any:
     """Run the step."""
-    steps = {"location": _location, "retrieval": _retrieval, "evidence": _evidence, "landscape": _landscape}
+    steps = {
+        "location": _location,
+        "retrieval": _retrieval,
+        "evidence": _evidence,
+        "landscape": _landscape,
+        "geolocation": _geolocation,
+    }
     return steps[options.what](options, context)
 
 
@@ -284,3 +309,32 @@ def _landscape(options: EvaluateOptions, context: Context) -> Any:
         for row in found.to_records()
         if row["outcome"] and row["value"] is not None
     }
+
+
+def _geolocation(options: EvaluateOptions, context: Context) -> Any:
+    from placevec.tasks.evaluate_geolocation import GeolocationRules, evaluate_geolocation, headlines
+    from placevec.tasks.evaluate_geolocation_given import read_predictions
+
+    rules: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in options.rules.items()
+    }
+    refuse_unknown(rules, [field.name for field in fields(GeolocationRules)], "rules")
+    assert not isinstance(options.model, list)
+    given = {name: getattr(options, name) for name in _CHIPS if name in options.model_fields_set}
+    on = Reads(**given).input(context)
+    predictions = None
+    if options.predictions is not None:
+        places = on.places() if given else None
+        predictions = read_predictions(context.path(options.predictions), places)
+    found = evaluate_geolocation(
+        optional_path(context, options.model),
+        None if predictions is not None else on,
+        untrained=optional_path(context, options.untrained_model),
+        predictions=predictions,
+        rules=GeolocationRules(**({"seed": context.seed} | rules)),
+        out=context.path(options.out),
+        progress=lambda label, done, total: context.progress(done, total, {"": label}),
+    )
+    for line in headlines(found):
+        context.note(line)
+    return {record["method"]: round(record["median_km"], 3) for record in found.to_records()}

@@ -16,7 +16,7 @@ from placevec.tasks.verb_options import GRID, Options, Reads, name_of, optional_
 class TrainOptions(Reads):
     """Options of `train` in a recipe."""
 
-    objective: Literal["image", "location", "image-text", "landscape"]
+    objective: Literal["image", "location", "image-text", "landscape", "locate"]
     table: InPath | list[InPath] | None = None
     captions: InPath | None = None
     images: InPath | None = None
@@ -26,7 +26,12 @@ class TrainOptions(Reads):
     block: str = "h3:3"
     folds: int = Field(10, ge=2)
     buffer_m: float | None = None
-    test_folds: int = Field(0, ge=0)
+    test_folds: int | None = Field(None, ge=0)
+    calibration_folds: int = Field(1, ge=0)
+    regions: InPath | None = None
+    region_column: str | None = None
+    phases: list[Literal["province", "geography", "tuning"]] = Field(default_factory=list)
+    start: InPath | None = None
     config: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, Any] = Field(default_factory=dict)
     rank_by: str | None = None
@@ -126,19 +131,26 @@ def train_step(options: TrainOptions, context: Context) -> Any:
     from placevec.tasks.train import train
 
     settings = dict(options.config)
-    settings["loop"] = {"seed": context.seed, **settings.get("loop", {})}
+    if options.objective == "locate":
+        settings = {"seed": context.seed, **settings}
+    else:
+        settings["loop"] = {"seed": context.seed, **settings.get("loop", {})}
     tables = [options.table] if isinstance(options.table, str) else options.table
     if options.objective == "image-text" and options.pixels is not None:
         settings["pixels"] = options.pixels
     words: dict[str, Any] = {
         **{name: optional_name(context, getattr(options, name)) for name in ("captions", "images", "model")},
-        "input": options.input(context) if options.objective in ("image", "landscape") else None,
+        "input": options.input(context) if options.objective in ("image", "landscape", "locate") else None,
         "table": None if tables is None else [context.path(table) for table in tables],
         "config": settings,
         "block": options.block,
         "folds": options.folds,
         "buffer_m": options.buffer_m,
         "test_folds": options.test_folds,
+        "calibration_folds": options.calibration_folds,
+        **{name: optional_name(context, getattr(options, name)) for name in ("regions", "start")},
+        "region_column": options.region_column,
+        "phases": options.phases,
         "untrained": optional_path(context, options.untrained),
         "restart": context.restart,
         "progress": context.progress,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from placevec.tasks import verb_answers as answers
 from placevec.tasks import verb_landscape as landscape
+from placevec.tasks import verb_locate as locating
 from placevec.tasks import verb_measures as measures
 from placevec.tasks import verb_retrieval as retrieval
 from placevec.tasks import verb_tables as tables
@@ -23,6 +24,7 @@ VERBS: Mapping[str, Verb] = {
     "index": Verb(retrieval.index_step, retrieval.IndexOptions, standing=retrieval.index_standing),
     "search": Verb(retrieval.search_step, retrieval.SearchOptions, hf_weights),
     "classify": Verb(retrieval.classify_step, retrieval.ClassifyOptions, hf_weights),
+    "locate": Verb(locating.locate_step, locating.LocateOptions),
     "explain": Verb(retrieval.explain_step, retrieval.ExplainOptions, hf_weights),
     "probe": Verb(measures.probe_step, measures.ProbeOptions),
     "evaluate": Verb(measures.evaluate_step, measures.EvaluateOptions, hf_weights),

@@ -65,7 +65,7 @@ def test_a_checkpoint_becomes_a_model_that_embeds(tmp_path: Path, capsys: pytest
     [
         (["--as", "satclip", "--basis", "analytic"], ["closed-form", "--basis"]),
         (["--as", "geoclip", "--basis", "analytic"], ["takes no --basis"]),
-        (["--as", "places365"], ["no checkpoint of the kind 'places365'", "geoclip, open-clip, satclip"]),
+        (["--as", "place365"], ["no checkpoint of the kind 'place365'", "geoclip, open-clip, places365, satclip"]),
         (["--as", "satclip", "--crs", "EPSG:25830"], ["--crs belongs to tables"]),
         (["--as", "satclip", "--order", "keep"], ["--order belongs to tables"]),
         (["--basis", "analytic"], ["--as satclip"]),

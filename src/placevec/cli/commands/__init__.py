@@ -19,6 +19,7 @@ VERBS = {
     "run": "run",
     "index": "index",
     "search": "search",
+    "locate": "locate",
     "explain": "explain",
     "classify": "classify",
     "probe": "probe",

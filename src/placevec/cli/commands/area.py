@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from placevec.cli.commands import area_patches, area_stencil, reads
+from placevec.cli.commands import area_geocells, area_patches, area_stencil, reads
 from placevec.cli.commands.options import Format, Quiet, Seed
 
 app = typer.Typer(no_args_is_help=True, help="Make a study area: a region with its own folder, and words for it.")
 app.command("stencil")(area_stencil.command)
 app.command("patches")(area_patches.command)
+app.command("geocells")(area_geocells.command)
 
 
 @app.command("new")

@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
+from placevec.cli.commands import data_crawl
+from placevec.cli.commands.data_photos import command as photos
 from placevec.cli.commands.options import Format
 
 app = typer.Typer(no_args_is_help=True, help="Named public datasets: list, fetch, verify.")
+app.add_typer(data_crawl.app, name="crawl")
+app.command("photos")(photos)
 Name = Annotated[str | None, typer.Argument(help="The dataset; all by default.", show_default=False)]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from placevec.cli.commands.evaluate_evidence import command as evidence
+from placevec.cli.commands.evaluate_geolocation import command as geolocation
 from placevec.cli.commands.evaluate_landscape import command as landscape
 from placevec.cli.commands.evaluate_retrieval import retrieval
 from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
@@ -142,6 +143,7 @@ def location(
 app.command("retrieval")(retrieval)
 app.command("evidence")(evidence)
 app.command("landscape")(landscape)
+app.command("geolocation")(geolocation)
 
 
 def _blocks(given: list[str]) -> str | dict[str, str] | None:

@@ -29,7 +29,9 @@ class Order(StrEnum):
 def command(
     files: Annotated[list[str], typer.Argument(help="Files or patterns.", show_default=False)],
     out: Out,
-    as_: Annotated[str, typer.Option("--as", help="What the files are: table, satclip, geoclip, open-clip.")] = "table",
+    as_: Annotated[
+        str, typer.Option("--as", help="What the files are: table, satclip, geoclip, open-clip, places365.")
+    ] = "table",
     basis: Annotated[
         str | None,
         typer.Option(help="satclip, where the file does not say: analytic, closed-form, analytic-corrected."),
@@ -57,15 +59,17 @@ def command(
 ) -> None:
     """Bring foreign tables in as one table: CSV with dim_0 … dim_n, GeoParquet 1.0 to 2.0, AlphaEarth rasters.
 
-    With --as, bring a checkpoint of another project in as a model folder: SatCLIP's (.ckpt), GeoCLIP's (.pth), or one
-    in the layout of open_clip (RemoteCLIP, GeoRSCLIP, SkyCLIP: .pt). What is made is written whole or not at all; what
-    was found, dropped or mended is said on stderr.
+    With --as, bring a checkpoint of another project in as a model folder: SatCLIP's (.ckpt), GeoCLIP's (.pth),
+    Places365's (.pth.tar), or one in the layout of open_clip (RemoteCLIP, GeoRSCLIP, SkyCLIP: .pt). What is made is
+    written whole or not at all; what was found, dropped or mended is said on stderr.
 
     Example: placevec import 'runs/*.csv' --crs EPSG:25830 -o spain.parquet
 
     Example: placevec import satclip-vit16-l40.ckpt --as satclip -o models/satclip
 
     Example: placevec import RemoteCLIP-ViT-B-32.pt --as open-clip -o models/remoteclip
+
+    Example: placevec import resnet50_places365.pth.tar IO_places365.txt --as places365 -o models/places365
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError

@@ -19,6 +19,7 @@ class Objective(StrEnum):
     location = "location"
     image_text = "image-text"
     landscape = "landscape"
+    locate = "locate"
 
 
 SOURCES = {
@@ -26,7 +27,17 @@ SOURCES = {
     Objective.location: "the vectors of --table",
     Objective.image_text: "--captions",
     Objective.landscape: "patches (--on FOLDER)",
+    Objective.locate: "photos (--on LIST) or chips (--raster) in --regions",
 }
+
+
+class Phase(StrEnum):
+    """Of a locator."""
+
+    province = "province"
+    geography = "geography"
+    tuning = "tuning"
+
 
 
 class Precision(StrEnum):
@@ -45,7 +56,8 @@ def command(
     objective: Annotated[
         Objective | None,
         typer.Option(
-            help="image: from chips. location: against --table. image-text: from --captions. landscape: from patches."
+            help="image: from chips. location: against --table. image-text: from --captions. landscape: from patches. "
+            "locate: from located images."
         ),
     ] = None,
     table: Annotated[
@@ -90,7 +102,20 @@ def command(
         str | None, typer.Option(help="Blocks of the validation split; h3:3, of landscape h3:6.", show_default=False)
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="One of so many folds of blocks is for validation.")] = 10,
-    test_folds: Annotated[int, typer.Option(min=0, help="Of landscape: folds kept for a test.")] = 0,
+    test_folds: Annotated[
+        int | None,
+        typer.Option(min=0, help="Folds kept for a test: of landscape 0, of locate 1.", show_default=False),
+    ] = None,
+    calibration_folds: Annotated[int, typer.Option(min=0, help="Of locate: folds to calibrate on.")] = 1,
+    buffer: Annotated[
+        str | None, typer.Option(help="Of locate: around held-out images, such as 5km; a chip's diagonal.")
+    ] = None,
+    regions: Annotated[str | None, typer.Option(help="Of locate: GeoJSON of the provinces, or dataset:NAME.")] = None,
+    region_column: Annotated[str | None, typer.Option(help="Its property that names them.")] = None,
+    phase: Annotated[
+        list[Phase] | None, typer.Option(help="Of locate: province, geography, tuning; by default all that are left.")
+    ] = None,
+    start: Annotated[Path | None, typer.Option(help="Of locate: the model that the phase before has written.")] = None,
     precision: Annotated[Precision, typer.Option(help="bf16-mixed on machines that have it.")] = Precision.full,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices of a machine (DDP above 1).")] = 1,
@@ -119,10 +144,13 @@ def command(
 
     Example: placevec train landscape --on patches/pairs -o models/landscape
 
+    Example: placevec train locate --on photos.parquet --regions provinces.geojson -o models/locator
+
     Example: placevec train examples/retrieval/rsicd.toml --captions rsicd --model hf:openai/clip-vit-base-patch32
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
+    from placevec.geo.boxes import parse_near
 
     if recipe is not None and str(recipe) in list(Objective) and not recipe.exists():
         if objective not in (None, str(recipe)):
@@ -172,14 +200,21 @@ def command(
     chosen: dict[str, Any] = {"loop": {name: value for name, value in loop.items() if value is not None}}
     if kind is Objective.landscape:
         chosen |= {} if dims is None else {"dims": dims}
+    elif kind is Objective.locate:
+        chosen = _of_phases(chosen["loop"], dims)
     elif kind is Objective.image_text:
         chosen |= {name: value for name, value in (("dims", dims), ("pixels", pixels)) if value is not None}
     elif dims is not None:
         chosen["encoder"] = {"net": {"dims": dims}} if kind is Objective.image else {"dims": dims}
     if config:
         chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
-    if test_folds and kind is not Objective.landscape:
-        raise UsageError(f"--test-folds is for landscape: {kind} learns from {SOURCES[kind]}")
+    if test_folds and kind not in (Objective.landscape, Objective.locate):
+        raise UsageError(f"--test-folds is for landscape and locate: {kind} learns from {SOURCES[kind]}")
+    given = {"--regions": regions, "--region-column": region_column, "--phase": phase, "--start": start}
+    given |= {"--buffer": buffer}
+    for name, value in given.items():
+        if value and kind is not Objective.locate:
+            raise UsageError(f"{name} is for locate: {kind} learns from {SOURCES[kind]}")
     block = block or ("h3:6" if kind is Objective.landscape else "h3:3")
     inputs: dict[str, Any] = {"block": block, "folds": folds, "untrained": untrained, "restart": restart}
     if kind is Objective.landscape:
@@ -188,7 +223,14 @@ def command(
                 "--on FOLDER: a landscape is learned from the patch set of pairs that `area patches` writes"
             )
         inputs |= {"input": reads.input_from(on, None, None, lon, lat, id, limit, None, None, None)}
-        inputs |= {"test_folds": test_folds}
+        inputs |= {"test_folds": test_folds or 0}
+    elif kind is Objective.locate:
+        if regions is None:
+            raise UsageError("--regions FILE: a locator tells the provinces of a region apart; give their GeoJSON")
+        inputs |= {"input": reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)}
+        inputs |= {"regions": regions, "region_column": region_column, "phases": phase or [], "start": start}
+        inputs |= {"test_folds": test_folds, "calibration_folds": calibration_folds}
+        inputs |= {} if buffer is None else {"buffer_m": parse_near(f"0,0,{buffer}")[2]}
     elif kind is Objective.image:
         inputs["input"] = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
     elif kind is Objective.image_text:
@@ -214,6 +256,12 @@ def command(
         for line in notes:
             note(line)
         emit(records, form)
+
+
+def _of_phases(loop: dict[str, Any], dims: int | None) -> dict[str, Any]:
+    """Settings of a locator: what is said of the loop holds for each phase."""
+    phases = {name.value: {"loop": dict(loop)} for name in Phase}
+    return {"seed": loop["seed"], **phases, **({} if dims is None else {"head": {"dims": dims}})}
 
 
 def absolute(name: str) -> str:

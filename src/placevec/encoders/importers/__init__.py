@@ -16,6 +16,7 @@ IMPORTERS: dict[str, str] = {
     "satclip": "placevec.encoders.importers.satclip:read_satclip",
     "geoclip": "placevec.encoders.importers.geoclip:read_geoclip",
     "open-clip": "placevec.encoders.importers.open_clip:read_open_clip",
+    "places365": "placevec.encoders.importers.places365:read_places365",
 }
 """Every kind of checkpoint that can be read, and the function that reads it."""
 

@@ -107,10 +107,18 @@ def read_torch(path: str | Path) -> Any:
         with warnings.catch_warnings():
             # Old files warn of how they were stored; nothing can be done about that here.
             warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
+            return _loaded(file)
     except Exception as error:
         # Which exceptions a damaged file raises is nowhere promised: they differ by where it is damaged.
         raise CheckpointError(_why(file, str(error))) from None
+
+
+def _loaded(file: Path) -> Any:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except UnicodeDecodeError:
+        # Python 2 wrote its texts as bytes of any encoding; those of names are ASCII.
+        return torch.load(file, map_location="cpu", weights_only=True, encoding="latin1")
 
 
 def _why(file: Path, text: str) -> str:

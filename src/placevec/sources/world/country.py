@@ -20,6 +20,7 @@ from placevec.sources.world.cover import CLASSES, Cover, make_cover
 from placevec.sources.world.grid import Grid
 from placevec.sources.world.imagery import BANDS, FINER, draw_imagery, draw_lights
 from placevec.sources.world.noise import stream
+from placevec.sources.world.photo_facts import PhotoFacts, photo_facts
 from placevec.sources.world.photos import Photos, take_photos
 from placevec.sources.world.places import Pois, Transit, make_pois, make_transit
 from placevec.sources.world.roads import Roads, make_roads
@@ -139,6 +140,13 @@ class World:
         return take_photos(self.seed, self.grid, self.terrain, self.cover, self.towns, self.province, self._photos)
 
     @cached_property
+    def photo_facts(self) -> PhotoFacts:
+        """What cameras and people say of the photos; much of it is missing."""
+        return photo_facts(
+            *(self.seed, self.grid, self.terrain, self.cover, self.towns, self.province_names, self.name, self.photos)
+        )
+
+    @cached_property
     def pois(self) -> Pois:
         """Points of interest."""
         return make_pois(self.seed, self.grid, self.terrain, self.cover, self.towns)
@@ -234,8 +242,11 @@ class World:
         )
 
     def photo_places(self) -> Places:
-        """The photos as places; `place` groups those of one spot."""
-        photos = self.photos
+        """The photos as places; `place` groups those of one spot.
+
+        `taken` (ISO 8601), `hour`, `month`, `focal_mm` (as on 35 mm film) and `tags` are None or NaN where unknown.
+        """
+        photos, facts = self.photos, self.photo_facts
         return Places.create(
             [f"photo-{i:06d}" for i in range(len(photos.col))],
             self.grid.lonlat(photos.col, photos.row),
@@ -244,13 +255,29 @@ class World:
                 "province": np.array([self.province_names[i] for i in photos.province], dtype=object),
                 "heading": photos.heading,
                 "land_cover": np.array([CLASSES[int(i)] for i in photos.cover], dtype=object),
+                "taken": facts.taken,
+                "hour": facts.hour,
+                "month": facts.month,
+                "focal_mm": facts.focal_mm,
+                "tags": facts.tags,
             },
         )
 
     def photo_source(self) -> ArraySource:
-        """The photos: "image" (n, 3, 64, 64) uint8 and "lonlat"."""
+        """The photos: "image" (n, 3, 64, 64) uint8, "lonlat", "metadata" (n, 6) as METADATA names it, and "tags"."""
+        from placevec.sources.photos import photo_metadata
+
         places = self.photo_places()
-        return ArraySource(places, {"image": self.photos.image, "lonlat": _columns(places)})
+        tags = np.array([text or "" for text in places.column("tags")], dtype=object)
+        return ArraySource(
+            places,
+            {
+                "image": self.photos.image,
+                "lonlat": _columns(places),
+                "metadata": photo_metadata(places),
+                "tags": tags,
+            },
+        )
 
     def poi_places(self) -> Places:
         """The points of interest, with `category` ("group/kind") and `name`."""

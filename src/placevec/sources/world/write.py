@@ -25,6 +25,9 @@ from placevec.sources.world.roads import KINDS, SPEED_KMH
 
 if TYPE_CHECKING:
     from placevec.sources.world.country import World
+    from placevec.sources.world.photo_facts import PhotoFacts
+    from placevec.sources.world.photos import Photos
+    from placevec.table import Places
 
 _EPOCH = (2025, 1, 1, 0, 0, 0)
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -203,23 +206,13 @@ def _warped(world: World, name: str, pixels: NDArray[Any], crs: str) -> tuple[ND
 
 def _photos(world: World, folder: Path) -> str:
     pil = need("PIL.Image", extra="raster", purpose="writing photos")
-    places, photos = world.photo_places(), world.photos
+    places, photos, facts = world.photo_places(), world.photos, world.photo_facts
     names = [f"{name}.jpg" for name in places.ids]
     with whole(folder) as part:
         part.mkdir()
         for i, name in enumerate(names):
-            exif = pil.Exif()
-            exif[0x010F], exif[0x0110], exif[0x0132] = "placevec", "world", "2025:06:15 12:00:00"
-            exif[0x8825] = {
-                1: "N" if places.lat[i] >= 0 else "S",
-                2: _sexagesimal(abs(float(places.lat[i]))),
-                3: "E" if places.lon[i] >= 0 else "W",
-                4: _sexagesimal(abs(float(places.lon[i]))),
-                16: "T",
-                17: round(float(photos.heading[i]), 2),
-            }
             picture = pil.fromarray(photos.image[i].transpose(1, 2, 0))
-            picture.save(part / name, quality=90, exif=exif.tobytes())
+            picture.save(part / name, quality=90, exif=_exif(places, photos, facts, i))
     columns = {
         "id": places.ids,
         "file": [f"photos/{name}" for name in names],
@@ -229,8 +222,45 @@ def _photos(world: World, folder: Path) -> str:
         "province": places.column("province"),
         "place": places.column("place"),
         "land_cover": places.column("land_cover"),
+        "taken": facts.taken,
+        "hour": [_known(value, ".4f") for value in facts.hour],
+        "month": [_known(value, ".0f") for value in facts.month],
+        "focal_mm": [_known(value, "g") for value in facts.focal_mm],
+        "tags": facts.tags,
     }
     return _csv(list(columns), zip(*columns.values(), strict=True))
+
+
+def _exif(places: Places, photos: Photos, facts: PhotoFacts, i: int) -> bytes:
+    """The EXIF data of a photo: its position and heading, and what else is known of it."""
+    exif = need("PIL.Image", extra="raster", purpose="writing photos").Exif()
+    exif[0x010F], exif[0x0110] = "placevec", "world"
+    camera: dict[int, Any] = {}
+    if facts.taken[i] is not None:
+        # The time of the last change, and that of the picture.
+        exif[0x0132] = camera[0x9003] = facts.taken[i].replace("-", ":").replace("T", " ")
+    if np.isfinite(facts.focal_mm[i]):
+        rational = need("PIL.TiffImagePlugin", extra="raster", purpose="writing photos").IFDRational
+        camera[0x920A] = rational(round(10 * float(facts.lens_mm[i])), 10)
+        camera[0xA405] = int(facts.focal_mm[i])
+    if facts.tags[i] is not None:
+        exif[0x9C9E] = facts.tags[i].replace(",", ";").encode("utf-16-le")  # the keywords of Windows
+    if camera:
+        exif[0x8769] = camera
+    exif[0x8825] = {
+        1: "N" if places.lat[i] >= 0 else "S",
+        2: _sexagesimal(abs(float(places.lat[i]))),
+        3: "E" if places.lon[i] >= 0 else "W",
+        4: _sexagesimal(abs(float(places.lon[i]))),
+        16: "T",
+        17: round(float(photos.heading[i]), 2),
+    }
+    content: bytes = exif.tobytes()
+    return content
+
+
+def _known(value: float, form: str) -> str:
+    return format(value, form) if np.isfinite(value) else ""
 
 
 def _sexagesimal(degrees: float) -> tuple[Any, Any, Any]:

@@ -387,8 +387,8 @@ def test_the_basis_is_never_guessed(tmp_path: Path) -> None:
     refused(grid, "no harmonics", kind=UsageError, basis="analytic")
     with pytest.raises(UsageError, match="one checkpoint, not 2"):
         read_satclip([path, path])
-    with pytest.raises(UsageError, match="known: geoclip, open-clip, satclip"):
+    with pytest.raises(UsageError, match="known: geoclip, open-clip, places365, satclip"):
         importer("clip")
-    assert list(IMPORTERS) == ["satclip", "geoclip", "open-clip"]
+    assert list(IMPORTERS) == ["satclip", "geoclip", "open-clip", "places365"]
     with pytest.raises(UsageError, match="'pi'"):
         harmonic_factors("pi", 3)

@@ -1,0 +1,257 @@
+"""Training a locator from images with places: splits, regions, phases, and the model folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from placevec.errors import CheckpointError, DataError, UsageError
+from placevec.files import write_text
+from placevec.geo.regions import Regions
+from placevec.geo.sphere import LonLat, chord_of
+from placevec.measure.splits import block_split
+from placevec.provenance import Saw
+from placevec.tasks.inputs import Input
+from placevec.tasks.settings import laid_over
+
+if TYPE_CHECKING:
+    from placevec.tasks.train import TrainSummary
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Told = Callable[[int, int, Mapping[str, Any]], None]
+
+PLACE = "place"
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How images are dealt by spatial blocks: folds 0 and on validate, calibrate, are kept for a test; others learn."""
+
+    block: str = "h3:3"  # the blocks
+    folds: int = 10  # into which they are dealt
+    buffer_m: float = 0.0  # what is learned from keeps so far from all that is held out, and that from the test
+    calibration_folds: int = 1
+    test_folds: int = 1
+    seed: int = 0  # of the shuffle of blocks
+
+    def __post_init__(self) -> None:
+        held = 1 + self.calibration_folds + self.test_folds
+        if min(self.calibration_folds, self.test_folds) < 0 or held >= self.folds:
+            raise UsageError(
+                f"{self.folds} folds, of which one validates, {self.calibration_folds} calibrate and "
+                f"{self.test_folds} are for a test, leave none to learn from: give more folds"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Dealt:
+    """Rows by what they serve for, and the rule that dealt them."""
+
+    train: Rows
+    val: Rows
+    calibration: Rows
+    test: Rows
+    blocks: NDArray[Any]  # (n,) the fold of each row, -1 where it is in none
+    spec: Mapping[str, Any]
+    seen: tuple[int, ...]  # folds that the model will have seen
+
+
+def deal(lonlat: LonLat, keys: NDArray[Any], rule: SplitRule) -> Dealt:
+    """Deal located rows into training, validation, calibration and test.
+
+    Images of one place stay together. Training rows nearer than the buffer to any row held out are in no part;
+    neither are validation and calibration rows that near to a test row.
+
+    Args:
+        lonlat: (n) where they were taken.
+        keys: (n,) the place of each.
+        rule: see `SplitRule`.
+
+    Raises:
+        DataError: there are too few blocks, or nothing is left to learn from.
+    """
+    split = block_split(lonlat, rule.block, rule.folds, rule.seed, rule.buffer_m, groups=keys, strays="drop")
+    fold = split.fold
+    first_test = 1 + rule.calibration_folds
+    first_train = first_test + rule.test_folds
+    held = (fold >= 0) & (fold < first_train)
+    test = held & (fold >= first_test)
+    near_held = _within(lonlat, held, rule.buffer_m)
+    near_test = _within(lonlat, test, rule.buffer_m)
+    train = (fold >= first_train) & ~near_held
+    if not train.any():
+        raise DataError(
+            f"a buffer of {rule.buffer_m:g} m around the held-out blocks of {rule.block} leaves no image to learn "
+            "from: give larger blocks, more folds, or a smaller buffer"
+        )
+    val = (fold == 0) & ~near_test
+    calibration = (fold >= 1) & (fold < first_test) & ~near_test
+    seen = (*range(first_test), *range(first_train, rule.folds))
+    return Dealt(
+        *(np.flatnonzero(mask) for mask in (train, val, calibration, test)), blocks=fold, spec=split.spec, seen=seen
+    )
+
+
+def _within(lonlat: LonLat, held: Mask, buffer_m: float) -> Mask:
+    """Which rows (n,) lie within the buffer of a row of `held`; those themselves too."""
+    if buffer_m <= 0 or not held.any():
+        return held.copy()
+    xyz = lonlat.unit()
+    gap, _ = cKDTree(xyz[held]).query(xyz, k=1)
+    near: Mask = gap <= float(chord_of(buffer_m))
+    return near
+
+
+def train_locate(
+    input: Input,
+    out: Path,
+    settings: Mapping[str, Any],
+    run: Path,
+    *,
+    regions: Regions | str | Path,
+    region_column: str | None = None,
+    phases: Sequence[str] = (),
+    start: str | Path | None = None,
+    rule: SplitRule | None = None,
+    untrained: str | Path | None = None,
+    restart: bool = False,
+    progress: Told | None = None,
+) -> TrainSummary:
+    """Train a locator, one phase or several one after the other.
+
+    Args:
+        input: photos, or chips at places.
+        out: the model folder.
+        settings: of `train.locate.LocateTraining`, as JSON.
+        run: folder of the runs, one for each phase in it.
+        regions: the provinces, or their file, or dataset:NAME.
+        region_column: the property of the file that names them.
+        phases: "province", "geography", "tuning"; by default all three, or those that come after `start`'s.
+        start: the model folder that the phase before has written.
+        rule: the split.
+        untrained: where to write the locator before its first step: a compulsory baseline.
+        restart: forget earlier runs.
+        progress: called with what is done, all of it, and the figures of the moment.
+
+    Raises:
+        UsageError: a phase without the one before it, or a setting that is not known.
+        DataError: no image has coordinates, or nothing is left to learn from.
+        CheckpointError: a run folder belongs to a run with other settings, or `start` is no locator.
+    """
+    from placevec.tasks.train import TrainSummary
+    from placevec.train.locate import PHASES, LocateTraining, Parts
+    from placevec.train.locate import train_locator as learn
+    from placevec.train.objectives import first_process
+
+    begun = None if start is None else _open(start)
+    wanted = _phases(phases, None if begun is None else begun.phase, PHASES)
+    training = LocateTraining.from_json(laid_over(LocateTraining().to_json(), dict(settings)))
+    found = regions if isinstance(regions, Regions) else regions_of(str(regions), region_column)
+    source = input.source()
+    places = source.places()
+    located = np.flatnonzero(np.isfinite(places.lon) & np.isfinite(places.lat))
+    if not len(located):
+        raise DataError("no image has coordinates: a locator learns from images whose place is known")
+    rule = rule or SplitRule()
+    # The first phases and the last one have to see the same rows: a split is made anew from its rule, the same always.
+    dealt = deal(places.lonlat(located), places.keys[located], rule)
+    parts = Parts(*(located[rows] for rows in (dealt.train, dealt.val, dealt.calibration)))
+    saw = (Saw("", PLACE, dealt.spec, dealt.seen),)
+    refs = tuple(dict.fromkeys((*getattr(source, "refs", ()), *input.sources())))
+    evaluations: list[dict[str, Any]] = []
+    made = None
+    for phase in wanted:
+        told = None
+        if progress is not None:
+
+            def told(label: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
+                progress(done, total, {"": label, **figures})
+
+        made = learn(
+            source,
+            parts,
+            found,
+            training,
+            phase,
+            run / phase,
+            start=begun,
+            block=rule.block,
+            untrained=None if untrained is None else Path(untrained),
+            progress=told,
+            restart=restart,
+            saw=saw,
+            sources=refs,
+        )
+        evaluations.append(made.finished.evaluation)
+        if first_process():
+            begun = made.locator.save(out)
+            write_text(run / phase / "evaluation.json", json.dumps(made.finished.evaluation, indent=1) + "\n")
+        else:
+            begun = made.locator
+    assert made is not None
+    data = made.data
+    notes = [f"{data.outside:,} images lie outside of all regions"] if data.outside else []
+    notes += [f"{count:,} images: {reason}" for reason, count in data.store.lost.items()]
+    return TrainSummary(
+        out,
+        "locate",
+        made.locator.space.id,
+        made.locator.dims,
+        len(data.train),
+        len(data.val),
+        len(located) - len(dealt.train) - len(dealt.val) - len(dealt.calibration) - len(dealt.test),
+        {name: value for one in [made.finished] for name, value in one.scores.items()},
+        skipped=data.skipped,
+        notes=tuple(notes),
+    )
+
+
+def regions_of(name: str, column: str | None = None) -> Regions:
+    """The regions in a GeoJSON file, or in the dataset called dataset:NAME."""
+    from placevec.sources.catalog import fetch
+    from placevec.sources.regions import read_regions
+
+    kind, colon, rest = name.partition(":")
+    if colon and kind == "dataset":
+        dataset, _, file = rest.partition("/")
+        paths = list(fetch(dataset).values())
+        files = [path for path in paths if path.suffix in (".geojson", ".json") and path.name.endswith(file)]
+        if len(files) != 1:
+            raise UsageError(f"{name} has {len(files)} GeoJSON files: name one, dataset:{dataset}/FILE")
+        return read_regions(files[0], column=column)
+    return read_regions(name, column=column)
+
+
+def _open(folder: str | Path) -> Any:
+    from placevec.encoders.locator import Locator
+
+    locator = Locator.load(folder)
+    if locator.phase is None:
+        raise CheckpointError(f"{folder} does not say which phase it has gone through: train it again")
+    return locator
+
+
+def _phases(given: Sequence[str], done: int | None, known: Sequence[str]) -> list[Any]:
+    """The phases to train, in order; UsageError where one is unknown or its predecessor is missing."""
+    odd = next((name for name in given if name not in known), None)
+    if odd is not None:
+        raise UsageError(f"no phase is called {odd!r}; known: {', '.join(known)}")
+    after = 0 if done is None else done + 1
+    wanted = [known.index(name) for name in given] or list(range(after, len(known)))
+    if not wanted:
+        raise UsageError("the start has gone through all phases: name one to train again")
+    for number, before in zip(wanted, [after - 1, *wanted[:-1]], strict=True):
+        if number > before + 1 and not (done is None and number == 1 and before == -1):
+            raise UsageError(
+                f"the phase {known[number]} comes after {known[number - 1]}: train that first, or give its model "
+                "folder as start"
+            )
+    return [known[number] for number in wanted]

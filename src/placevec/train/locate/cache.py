@@ -1,0 +1,75 @@
+"""Arrays that are computed once, row by row, and kept beside a run: decoded images, features of frozen encoders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from placevec.files import write_text
+
+Told = Callable[[int, int], None]
+Compute = Callable[[int, int], NDArray[Any]]
+"""Rows `start` to `stop` of the array."""
+
+
+def cached(
+    path: Path,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    compute: Compute,
+    *,
+    step: int,
+    progress: Told | None = None,
+) -> NDArray[Any]:
+    """An array in a file, of which `compute` gives the rows that are not there yet.
+
+    A computation that was killed goes on after the last step that was written. What belongs to another key is made
+    anew.
+
+    Args:
+        path: of the .npy file; what is done of it stands in a .json beside it.
+        key: of what it is computed from.
+        shape: of the array.
+        dtype: of the array.
+        compute: gives some rows.
+        step: rows computed at once, and between two marks of what is done.
+        progress: called with the rows done and all rows.
+
+    Returns:
+        the array, mapped into memory and not writable.
+    """
+    mark = path.with_suffix(".json")
+    done = _done(mark, {"key": key, "shape": list(shape), "dtype": np.dtype(dtype).str})
+    if done is None or not path.is_file():
+        done = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
+    if done < shape[0]:
+        rows = np.load(path, mmap_mode="r+")
+        for start in range(done, shape[0], step):
+            stop = min(start + step, shape[0])
+            rows[start:stop] = compute(start, stop)
+            rows.flush()
+            about = {"key": key, "shape": list(shape), "dtype": np.dtype(dtype).str, "done": stop}
+            write_text(mark, json.dumps(about))
+            if progress is not None:
+                progress(stop, shape[0])
+        del rows
+    found: NDArray[Any] = np.load(path, mmap_mode="r")
+    return found
+
+
+def _done(mark: Path, wanted: dict[str, Any]) -> int | None:
+    """Rows done of the array that is wanted; None where there is another one, or none."""
+    try:
+        about = json.loads(mark.read_text(encoding="utf-8"))
+        done = int(about.pop("done"))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
+    return done if about == wanted else None
