@@ -9,7 +9,7 @@ import shapely
 
 from placevec.errors import DataError, SchemaError
 from placevec.geo.sphere import LonLat
-from placevec.results import Guess, Hits, Plan, Region, Score, Scores, jsonable
+from placevec.results import Evidence, Guess, Hits, Plan, Region, Score, Scores, jsonable
 from placevec.table import Places
 
 PLAN = Plan("scan", True, 3, 4, unlocated=1, seconds=0.5, note="a note")
@@ -147,3 +147,33 @@ def test_hits_that_were_judged() -> None:
     assert "match" not in unbounded[0]
     with pytest.raises(SchemaError, match="relevance"):
         replace(found, relevance=np.zeros(2, dtype=np.float32))
+
+
+def test_a_guess_with_what_stands_behind_it() -> None:
+    there = LonLat.of(10.0, 3.0)
+    evidence = (Evidence("t1", there, 0.75, 1500.0, "t1.jpg"), Evidence("t2", there, 0.5, 2e5))
+    plain = Guess.of(there, [1.0], id="photo")
+    assert set(plain.to_record()) == {"id", "lon", "lat", "confidence", "hypotheses", "regions"}
+    guess = replace(
+        plain,
+        confidence=0.4,
+        confidence_m=25_000.0,
+        region_name="Sindh",
+        region_probability=0.75,
+        radius_m=math.inf,
+        radius_level=0.8,
+        evidence=evidence,
+    )
+    record = json.loads(json.dumps(guess.to_record(), allow_nan=False))
+    assert (record["region"], record["region_probability"], record["confidence_km"]) == ("Sindh", 0.75, 25.0)
+    assert "radius_km" not in record, "a radius without bound says nothing"
+    assert record["evidence"][0] == {
+        "id": "t1",
+        "lon": 10.0,
+        "lat": 3.0,
+        "similarity": 0.75,
+        "distance_km": 1.5,
+        "asset": "t1.jpg",
+    }
+    assert "asset" not in record["evidence"][1]
+    assert replace(guess, radius_m=4e4).to_summary()["radius_km"] == 40.0

@@ -35,18 +35,30 @@ def as_photos(given: Input, encoder: str) -> Input:
         encoder: see `tasks.encoders.encoder_spec`.
     """
     from placevec.tasks.encoders import encoder_spec
+
+    found = photos_of(given)
+    if found is given or given.files:
+        return found
+    return found if "image" in encoder_spec(encoder, bands=3).build().inputs else given
+
+
+def photos_of(given: Input, pixels: int | None = None) -> Input:
+    """The same input, where its places are a photo list, with the photos to be read; else as it is.
+
+    Args:
+        given: what is read.
+        pixels: side to which photos are read, where the input does not say so.
+    """
     from placevec.tasks.inputs import CELLS
 
     fit: Fit = given.fit or "crop"
+    size = given.pixels or pixels
     if given.files:
         listed = given.captions is None and given.images is not None and is_photo_list(given.images)
-        return given.model_copy(update={"fit": fit}) if listed else given
+        return given.model_copy(update={"fit": fit, "pixels": size}) if listed else given
     if given.chips is not None or given.patches is not None or given.on == CELLS or not is_photo_list(given.on):
         return given
-    reads = encoder_spec(encoder, bands=3).build().inputs
-    if "image" not in reads:
-        return given
-    return given.model_copy(update={"on": CELLS, "images": given.on, "fit": fit})
+    return given.model_copy(update={"on": CELLS, "images": given.on, "fit": fit, "pixels": size})
 
 
 def open_photos(given: Input, pixels: int) -> PhotoList:

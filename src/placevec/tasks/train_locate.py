@@ -19,6 +19,8 @@ from placevec.geo.sphere import LonLat, chord_of
 from placevec.measure.splits import block_split
 from placevec.provenance import Saw
 from placevec.tasks.inputs import Input
+from placevec.tasks.photo_inputs import photos_of
+from placevec.tasks.regions import open_regions
 from placevec.tasks.settings import laid_over
 
 if TYPE_CHECKING:
@@ -59,7 +61,6 @@ class Dealt:
     val: Rows
     calibration: Rows
     test: Rows
-    blocks: NDArray[Any]  # (n,) the fold of each row, -1 where it is in none
     spec: Mapping[str, Any]
     seen: tuple[int, ...]  # folds that the model will have seen
 
@@ -95,9 +96,8 @@ def deal(lonlat: LonLat, keys: NDArray[Any], rule: SplitRule) -> Dealt:
     val = (fold == 0) & ~near_test
     calibration = (fold >= 1) & (fold < first_test) & ~near_test
     seen = (*range(first_test), *range(first_train, rule.folds))
-    return Dealt(
-        *(np.flatnonzero(mask) for mask in (train, val, calibration, test)), blocks=fold, spec=split.spec, seen=seen
-    )
+    rows = [np.flatnonzero(mask).astype(np.int64) for mask in (train, val, calibration, test)]
+    return Dealt(rows[0], rows[1], rows[2], rows[3], split.spec, seen)
 
 
 def _within(lonlat: LonLat, held: Mask, buffer_m: float) -> Mask:
@@ -106,8 +106,7 @@ def _within(lonlat: LonLat, held: Mask, buffer_m: float) -> Mask:
         return held.copy()
     xyz = lonlat.unit()
     gap, _ = cKDTree(xyz[held]).query(xyz, k=1)
-    near: Mask = gap <= float(chord_of(buffer_m))
-    return near
+    return np.asarray(gap <= float(chord_of(buffer_m)))
 
 
 def train_locate(
@@ -154,8 +153,8 @@ def train_locate(
     begun = None if start is None else _open(start)
     wanted = _phases(phases, None if begun is None else begun.phase, PHASES)
     training = LocateTraining.from_json(laid_over(LocateTraining().to_json(), dict(settings)))
-    found = regions if isinstance(regions, Regions) else regions_of(str(regions), region_column)
-    source = input.source()
+    found = regions if isinstance(regions, Regions) else open_regions(str(regions), column=region_column)
+    source = photos_of(input).source()
     places = source.places()
     located = np.flatnonzero(np.isfinite(places.lon) & np.isfinite(places.lat))
     if not len(located):
@@ -212,22 +211,6 @@ def train_locate(
         skipped=data.skipped,
         notes=tuple(notes),
     )
-
-
-def regions_of(name: str, column: str | None = None) -> Regions:
-    """The regions in a GeoJSON file, or in the dataset called dataset:NAME."""
-    from placevec.sources.catalog import fetch
-    from placevec.sources.regions import read_regions
-
-    kind, colon, rest = name.partition(":")
-    if colon and kind == "dataset":
-        dataset, _, file = rest.partition("/")
-        paths = list(fetch(dataset).values())
-        files = [path for path in paths if path.suffix in (".geojson", ".json") and path.name.endswith(file)]
-        if len(files) != 1:
-            raise UsageError(f"{name} has {len(files)} GeoJSON files: name one, dataset:{dataset}/FILE")
-        return read_regions(files[0], column=column)
-    return read_regions(name, column=column)
 
 
 def _open(folder: str | Path) -> Any:

@@ -99,7 +99,7 @@ class EvaluateOptions(Options):
     split: str = "test"
     baselines: InPaths = Field(default_factory=list)
     ties: Literal["expected", "pessimistic", "optimistic"] = "expected"
-    pixels: int | None = Field(None, ge=8)
+    pixels: int | None = Field(None, ge=1)
     duplicates: int = Field(6, ge=-1, le=16)
     turned: bool = False
     draws: int = Field(1000, ge=1)

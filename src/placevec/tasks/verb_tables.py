@@ -139,8 +139,9 @@ def train_step(options: TrainOptions, context: Context) -> Any:
     if options.objective == "image-text" and options.pixels is not None:
         settings["pixels"] = options.pixels
     words: dict[str, Any] = {
-        **{name: optional_name(context, getattr(options, name)) for name in ("captions", "images", "model")},
-        "input": options.input(context) if options.objective in ("image", "landscape", "locate") else None,
+        **{name: optional_name(context, getattr(options, name)) for name in ("captions", "model")},
+        "images": None if options.objective == "locate" else optional_name(context, options.images),
+        "input": _located(options, context) if options.objective in ("image", "landscape", "locate") else None,
         "table": None if tables is None else [context.path(table) for table in tables],
         "config": settings,
         "block": options.block,
@@ -161,6 +162,17 @@ def train_step(options: TrainOptions, context: Context) -> Any:
 
         return sweep(options.objective, out, options.sweep, rank_by=options.rank_by, note=context.note, **words)
     return train(options.objective, out, **words)
+
+
+def _located(options: TrainOptions, context: Context) -> Input:
+    """What is learned from: places with chips or patches; of "locate" also images, or the photos of a list."""
+    from placevec.tasks.photo_inputs import photos_of
+
+    if options.objective != "locate":
+        return options.input(context)
+    if options.images is not None:
+        return Input(images=str(context.path(options.images)), pixels=options.pixels, limit=options.limit, fit="crop")
+    return photos_of(options.input(context), options.pixels)
 
 
 def embed_step(options: EmbedOptions, context: Context) -> Any:

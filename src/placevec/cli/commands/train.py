@@ -39,7 +39,6 @@ class Phase(StrEnum):
     tuning = "tuning"
 
 
-
 class Precision(StrEnum):
     """Of the arithmetic."""
 
@@ -67,7 +66,9 @@ def command(
         str | None,
         typer.Option(help="Images with captions, for image-text: JSON, JSONL, CSV, a folder, or dataset:ucm."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the images, where --captions does not tell.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images of --captions; of locate: photos, a folder or a list.")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Train a pair of towers further: its folder, hf:NAME or hf:FOLDER (CLIP, SigLIP)."),
@@ -178,9 +179,12 @@ def command(
     if kind is not Objective.location and table:
         raise UsageError(f"--table is for --objective location: {kind} learns from {SOURCES[kind]}")
     for name, value in (("--captions", captions), ("--images", images), ("--model", model)):
+        if kind is Objective.locate and value and value is images:
+            continue
         if kind is not Objective.image_text and value:
             raise UsageError(f"{name} is for --objective image-text: {kind} learns from {SOURCES[kind]}")
     from placevec.tasks import settings
+    from placevec.tasks.photo_inputs import photos_of
     from placevec.tasks.sweep import sweep as train_all
     from placevec.tasks.train import train
 
@@ -210,11 +214,10 @@ def command(
         chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
     if test_folds and kind not in (Objective.landscape, Objective.locate):
         raise UsageError(f"--test-folds is for landscape and locate: {kind} learns from {SOURCES[kind]}")
-    given = {"--regions": regions, "--region-column": region_column, "--phase": phase, "--start": start}
-    given |= {"--buffer": buffer}
-    for name, value in given.items():
-        if value and kind is not Objective.locate:
-            raise UsageError(f"{name} is for locate: {kind} learns from {SOURCES[kind]}")
+    own: dict[str, Any] = {"--regions": regions, "--region-column": region_column, "--phase": phase}
+    for option, wanted in {**own, "--start": start, "--buffer": buffer}.items():
+        if wanted and kind is not Objective.locate:
+            raise UsageError(f"{option} is for locate: {kind} learns from {SOURCES[kind]}")
     block = block or ("h3:6" if kind is Objective.landscape else "h3:3")
     inputs: dict[str, Any] = {"block": block, "folds": folds, "untrained": untrained, "restart": restart}
     if kind is Objective.landscape:
@@ -227,7 +230,9 @@ def command(
     elif kind is Objective.locate:
         if regions is None:
             raise UsageError("--regions FILE: a locator tells the provinces of a region apart; give their GeoJSON")
-        inputs |= {"input": reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)}
+        located = reads.input_from(*(on, area, resolution, lon, lat, id, limit, raster, ground, pixels), images=images)
+        # The middle of a photo, in its own shape; a squashed one looks like no other.
+        inputs |= {"input": photos_of(located.model_copy(update={"fit": "crop"}) if images else located, pixels)}
         inputs |= {"regions": regions, "region_column": region_column, "phases": phase or [], "start": start}
         inputs |= {"test_folds": test_folds, "calibration_folds": calibration_folds}
         inputs |= {} if buffer is None else {"buffer_m": parse_near(f"0,0,{buffer}")[2]}

@@ -200,7 +200,7 @@ def log_hypotheses(mixture: Mixture, x: Floats, *, exact: bool = True) -> Floats
 
 
 def log_sum(terms: Floats) -> Floats:
-    """log Σ exp over the last axis; −inf where all are. scipy's own takes ten times as long for small arrays."""
+    """The log of Σ exp over the last axis; −inf where all are. scipy's own takes ten times as long for small arrays."""
     most = terms.max(axis=-1, keepdims=True)
     finite = np.where(np.isfinite(most), most, 0.0)
     with np.errstate(divide="ignore"):

@@ -151,7 +151,8 @@ def credible_level(mixture: Mixture, p: LonLat, *, samples: int = SAMPLES) -> Fl
     """
     x = paired_units(mixture, p)
     if len(mixture) == 1:
-        return _levels_of(mixture, x.reshape(1, -1, 3), samples)[0]
+        own: Floats = _levels_of(mixture, x.reshape(1, -1, 3), samples)[0]
+        return own
     n, m = mixture.weights.shape
     x = np.broadcast_to(x, (n, 1, 3))
     step = max(1, _AT_ONCE // (max(samples, _FEWEST * m) * m))

@@ -115,13 +115,19 @@ class Mesh(NamedTuple):
     triangles: Rows
 
 
-def make_mesh(kernels: Hypotheses, thresholds: Floats) -> Mesh | None:
-    """The mesh for the outlines at log densities (l,); None where they go around half of the Earth."""
+def make_mesh(kernels: Hypotheses, thresholds: Floats, fineness: float = FINENESS) -> Mesh | None:
+    """The mesh for the outlines at log densities (l,); None where they go around half of the Earth.
+
+    Args:
+        kernels: the hypotheses.
+        thresholds: log densities per square metre.
+        fineness: side of the squares that an outline crosses, see `FINENESS`.
+    """
     lowest = float(thresholds.min())
     frames = _frames(kernels, lowest)
     if frames is None:
         return None
-    splits = _balanced(_split(kernels, thresholds, frames))
+    splits = _balanced(_split(kernels, thresholds, frames, fineness))
     return _fans(kernels, frames, splits, lowest)
 
 
@@ -154,7 +160,7 @@ def _frames(kernels: Hypotheses, lowest: float) -> Frames | None:
     return Frames(middle.unit(), east, north, half, discs)
 
 
-def _split(kernels: Hypotheses, thresholds: Floats, frames: Frames) -> list[Rows]:
+def _split(kernels: Hypotheses, thresholds: Floats, frames: Frames, fineness: float) -> list[Rows]:
     """The squares that are split, as sorted numbers per depth; see `_number`."""
     splits: list[Rows] = []
     square = np.arange(len(frames.half))
@@ -173,7 +179,7 @@ def _split(kernels: Hypotheses, thresholds: Floats, frames: Frames) -> list[Rows
         matters = most >= thresholds.min() + np.log(_MATTERS)
         # Far from a kernel its outlines are wide circles.
         scale = np.maximum(narrow, apart / _NEAR)
-        wanted = FINENESS * np.where(matters, scale, np.inf).min(axis=1)
+        wanted = fineness * np.where(matters, scale, np.inf).min(axis=1)
         near = (apart - reach <= frames.reach[square]).any(axis=1)
         go = crossed & near & (side > wanted)
         if depth == 0:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
@@ -16,7 +17,7 @@ from placevec.geo.boxes import box_polygon
 from placevec.geo.mixture.contours import outlines
 from placevec.geo.mixture.law import Mixture
 from placevec.geo.mixture.levels import SAMPLES, profile
-from placevec.geo.mixture.mesh import Hypotheses, Mesh, make_mesh
+from placevec.geo.mixture.mesh import FINENESS, Hypotheses, Mesh, make_mesh
 
 LEVELS = (0.5, 0.8, 0.95)
 
@@ -75,17 +76,8 @@ def credible_regions(
     whole = _WORLD if domain is None else domain
     above = profile(mixture, samples)
     thresholds = np.array([above.thresholds(level)[0] if level < 1.0 else np.nan for level in wanted])
-    known = np.isfinite(thresholds)
-    mesh, kernels = None, None
-    if known.any():
-        kernels = Hypotheses.of(mixture)
-        mesh = make_mesh(kernels, thresholds[known])
-    polygons: list[BaseGeometry] = []
-    for threshold in thresholds:
-        if kernels is None or mesh is None or not np.isfinite(threshold):
-            polygons.append(whole)
-            continue
-        polygons.append(_within(_polygon(kernels, mesh, float(threshold)), domain))
+    drawings = _drawings(mixture, thresholds)
+    polygons = [whole if drawing is None else _within(drawing, domain) for drawing in drawings]
     polygons = _each_in_the_next(polygons)
     areas = polygon_areas(np.array(polygons, dtype=object))
     # A polygon of the whole Earth has no border, so that its area by its border is 0.
@@ -93,8 +85,29 @@ def credible_regions(
     return [CredibleRegion(*row) for row in zip(levels, polygons, areas.tolist(), strict=True)]
 
 
-def _polygon(kernels: Hypotheses, mesh: Mesh, threshold: float) -> BaseGeometry:
+def _drawings(mixture: Mixture, thresholds: NDArray[np.float64]) -> list[BaseGeometry | None]:
+    """The polygon at each log density, from high to low; None for NaN, and where it goes around half of the Earth."""
+    finite = np.flatnonzero(np.isfinite(thresholds))
+    out: list[BaseGeometry | None] = [None] * len(thresholds)
+    if len(finite) == 0:
+        return out
+    kernels = Hypotheses.of(mixture)
+    # A region that is but the tip of a peak is narrower than its spread.
+    below = float(kernels.log_density(kernels.unit).max() - thresholds[finite[0]])
+    fineness = FINENESS * min(1.0, np.sqrt(2.0 * max(below, 1e-6)))
+    for last in range(len(finite), 0, -1):
+        mesh = make_mesh(kernels, thresholds[finite[:last]], fineness)
+        if mesh is not None:
+            for at in finite[:last]:
+                out[at] = _polygon(kernels, mesh, float(thresholds[at]))
+            break
+    return out
+
+
+def _polygon(kernels: Hypotheses, mesh: Mesh, threshold: float) -> BaseGeometry | None:
     parts = outlines(kernels, mesh, threshold)
+    if not parts:
+        return None
     if len(parts) == 1:
         return parts[0]
     whole = MultiPolygon(parts)

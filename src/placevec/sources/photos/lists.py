@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from placevec.errors import FormatError, SchemaError
 from placevec.provenance import SourceRef
-from placevec.table import Places, Skipped, open_table, write_skipped
+from placevec.table import Places, Skipped, open_table, skipped_counts, write_skipped
 from placevec.table.parquet import open_parquet
 from placevec.table.places import check_ids
 from placevec.table.stored_places import FOOTER as PARTS_FOOTER
@@ -77,8 +77,6 @@ def write_photo_list(
     """
     _check(places, path)
     lost = list(skipped)
-    from placevec.table import skipped_counts
-
     said = card or PhotoCard()
     said = PhotoCard(len(places), skipped_counts(lost), said.regions, said.settings, said.sources)
     with PlacesSink(path) as sink:

@@ -57,7 +57,7 @@ class Locating(nn.Module):
         # The steps done stand in the checkpoint, so that a run that goes on has the ramp where it was.
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("centres", torch.from_numpy(geocells.centres.unit()), persistent=False)
-        self.register_buffer("region", torch.from_numpy(geocells.region), persistent=False)
+        self.register_buffer("region", torch.from_numpy(geocells.region.copy()), persistent=False)
         self.register_buffer("areas_m2", torch.from_numpy(geocells.regions.areas_m2.copy()), persistent=False)
         self.register_buffer("counts", counts, persistent=False)
         self.loss = self._loss()

@@ -152,13 +152,12 @@ def _fill(
         if images is None:
             part.touch()
         else:
-            images.flush()
-            del images
+            del images  # closes the map, which writes it
     if path.stat().st_size == 0:
         remove(path)
     with whole(folder / "columns.npz") as part, part.open("wb") as handle:
-        named = {f"column/{name}": values for name, values in columns.items()}
-        np.savez(handle, readable=readable, lost=np.str_(json.dumps(lost)), **named)
+        named: dict[str, Any] = {f"column/{name}": values for name, values in columns.items()}
+        np.savez(handle, **{"readable": readable, "lost": np.str_(json.dumps(lost)), **named})
 
 
 def _put(columns: dict[str, NDArray[Any]], name: str, n: int, found: Rows, values: NDArray[Any]) -> None:

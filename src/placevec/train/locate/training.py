@@ -32,6 +32,7 @@ from placevec.train.objectives import first_process
 
 Told = Callable[[str, int, int, Mapping[str, float]], None]
 
+NOTE = "the fused vectors of a locator"  # of the Space
 SAMPLE = 4096  # training images from which backbones take what is known without labels
 _FEATURES = 64  # images of which features are made at once
 
@@ -98,7 +99,8 @@ def train_locator(
     net, geocells = (LocatorNet(start.backbones, start.head), start.geocells) if start else build(data, regions, config)
     if untrained is not None and start is None and first_process():
         note = "untrained locator"
-        fresh = locator_card(minted_space(net, net.head.config.dims, note), name=note, seed=config.seed, **card)
+        space = minted_space(net, net.head.config.dims, note)
+        fresh = locator_card(net.head.config, space=space, name=note, seed=config.seed, **card)
         plain = Locator(net.each(), net.head, geocells, fresh, decoding=config.decoding)
         with_gallery(plain, data.train).save(untrained)
     thawed = _thaw(net, settings.thaw, phase, learned=start is not None, config=config)
@@ -140,7 +142,7 @@ def train_locator(
         net.each(),
         net.head,
         geocells,
-        locator_card(minted_space(net, net.head.config.dims, "the fused vectors of a locator"), **about),
+        locator_card(net.head.config, space=minted_space(net, net.head.config.dims, NOTE), **about),
         decoding=replace(config.decoding, region_shift=_shift(data, geocells, config, phase, start)),
     )
     finished = finish(

@@ -67,7 +67,7 @@ def test_a_point_is_inside_as_its_level_says() -> None:
         places = LonLat.from_unit(draw(law, 300, row))
         level = credible_level(law, places)
         for region in credible_regions(law):
-            clear = np.abs(level - region.level) > 0.004
+            clear = np.abs(level - region.level) > 0.008
             inside = in_polygon(places.lon, places.lat, region.polygon)
             assert (inside == (level <= region.level))[clear].all()
 
@@ -81,6 +81,14 @@ def test_a_sharp_peak_beside_a_wide_one_is_not_lost() -> None:
         assert mass(law, region) == pytest.approx(region.level, abs=0.02)
         assert shapely.contains_xy(region.polygon, 40, 30)
         assert shapely.get_num_coordinates(region.polygon) < 2000
+
+
+@pytest.mark.parametrize("level", [0.001, 0.01, 0.1])
+def test_the_tip_of_a_peak(level) -> None:
+    law = mixture_at([(40.0123, 30.0456), (41, 31)], [0.9, 0.1], [30e3, 90e3])
+    region = credible_regions(law, (level,))[0]
+    assert region.area_m2 == pytest.approx(-2 * np.pi * 30e3**2 * np.log(1 - level / 0.9), rel=0.15)
+    assert shapely.contains_xy(region.polygon, 40.0123, 30.0456)
 
 
 def test_a_ring_has_a_hole() -> None:

@@ -133,6 +133,6 @@ def test_equal_points_share_a_place_even_without_a_distance() -> None:
 def test_options_that_mean_nothing_are_refused() -> None:
     ids, points = np.array(["a"], dtype=object), LonLat.of(1, 2)
     with pytest.raises(UsageError, match="choose one of near, h3"):
-        place_keys(ids, points, by="town")  # type: ignore[arg-type]
+        place_keys(ids, points, by="town")
     with pytest.raises(UsageError, match="-1 m"):
         place_keys(ids, points, -1)
