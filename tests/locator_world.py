@@ -17,7 +17,7 @@ AREA_M2 = float(polygon_areas(np.array([DOMAIN], dtype=object))[0])
 SPREAD_M = 15e3
 
 
-def known_world(n, *, temperature=2.0, widen=1.7, floor=0.03, blocks=40, seed=0, regions=3, cells=12) -> Holdout:
+def known_world(n, *, temperature=2.0, widen=1.7, floor=0.03, blocks=40, seed=0, regions=2, cells=8) -> Holdout:
     """What an over-sure locator says of n places: its logits are `temperature` times too large, its spreads `widen`
     times too small, and a share `floor` of places lies anywhere."""
     rng = np.random.default_rng(seed)

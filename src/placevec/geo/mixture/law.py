@@ -199,6 +199,13 @@ def log_hypotheses(mixture: Mixture, x: Floats, *, exact: bool = True) -> Floats
     return log_sum(terms)
 
 
+def angles(p: Floats, q: Floats) -> Floats:
+    """The angles between unit vectors, exact for near ones."""
+    minus = p - q
+    angle: Floats = 2.0 * np.arcsin(np.minimum(np.sqrt((minus * minus).sum(axis=-1)) / 2.0, 1.0))
+    return angle
+
+
 def log_sum(terms: Floats) -> Floats:
     """The log of Σ exp over the last axis; −inf where all are. scipy's own takes ten times as long for small arrays."""
     most = terms.max(axis=-1, keepdims=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from placevec.geo.mixture.law import Mixture, log_peak, log_sum
+from placevec.geo.mixture.law import Mixture, angles, log_peak, log_sum
 from placevec.geo.sphere import EARTH_RADIUS_M, LonLat
 
 Floats = NDArray[np.float64]
@@ -276,10 +276,3 @@ def _fans(kernels: Hypotheses, frames: Frames, splits: list[Rows], lowest: float
 
 def _vertex(square: Rows, x: Rows, y: Rows, bits: int) -> Rows:
     return _number(square, x, y, bits)
-
-
-def angles(p: Floats, q: Floats) -> Floats:
-    """The angles between unit vectors, exact for near ones."""
-    minus = p - q
-    angle: Floats = 2.0 * np.arcsin(np.minimum(np.sqrt((minus * minus).sum(axis=-1)) / 2.0, 1.0))
-    return angle

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.errors import UsageError
-from placevec.geo.mixture.law import Mixture
-from placevec.geo.sphere import EARTH_RADIUS_M, LonLat, chord_of
+from placevec.geo.mixture.law import Mixture, angles
+from placevec.geo.sphere import EARTH_RADIUS_M, LonLat
 
 Floats = NDArray[np.float64]
 Kind = Literal["mode", "argmax", "median", "geoscore", "flat"]
@@ -82,7 +82,7 @@ def _pull(angle: Floats) -> Floats:
 
 
 def _mode(unit: Floats, weights: Floats, reach_m: float) -> Floats:
-    near = _chord(unit[:, :, None, :], unit[:, None, :, :]) <= chord_of(reach_m)
+    near = angles(unit[:, :, None, :], unit[:, None, :, :]) <= reach_m / EARTH_RADIUS_M
     mass = np.round(np.einsum("nij,nj->ni", near, weights), _DIGITS)
     # The heaviest ball; of equal ones that of the heaviest hypothesis, then the first. Fillers found no mode.
     mass = np.where(weights > 0, mass, -1.0)
@@ -108,7 +108,7 @@ def _descend(
     value, the pull of the others must exceed its own weight (Vardi and Zhang 2000), otherwise it is the answer.
     """
     every = np.arange(len(unit))
-    between = _angle(unit[:, :, None, :], unit[:, None, :, :])
+    between = angles(unit[:, :, None, :], unit[:, None, :, :])
     expected = np.einsum("nij,nj->ni", loss(between), weights)
     best = np.argmin(np.where(weights > 0, np.round(expected, _DIGITS), np.inf), axis=1)
     x = unit[every, best]
@@ -117,7 +117,7 @@ def _descend(
     active = every
     for _ in range(_STEPS):
         goal, mass = unit[active], weights[active]
-        angle = _angle(x[active, None, :], goal)
+        angle = angles(x[active, None, :], goal)
         here = angle < _STILL
         pull = mass * factor(angle)
         away = np.where(here, 0.0, pull)
@@ -138,18 +138,7 @@ def _descend(
         turn = push / strength[:, None]
         x[active] = np.cos(step)[:, None] * x[active] + np.sin(step)[:, None] * turn
         x[active] /= np.linalg.norm(x[active], axis=1, keepdims=True)
-    reached = (loss(_angle(x[:, None, :], unit)) * weights).sum(axis=1)
+    reached = (loss(angles(x[:, None, :], unit)) * weights).sum(axis=1)
     better = reached < lowest
     found[better] = x[better]
     return found
-
-
-def _chord(p: Floats, q: Floats) -> Floats:
-    chord: Floats = np.linalg.norm(p - q, axis=-1)
-    return chord
-
-
-def _angle(p: Floats, q: Floats) -> Floats:
-    """The angle between unit vectors, exact for near ones."""
-    angle: Floats = 2.0 * np.arcsin(np.minimum(_chord(p, q) / 2.0, 1.0))
-    return angle

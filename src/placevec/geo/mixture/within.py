@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from placevec.errors import DataError
-from placevec.geo.mixture.law import Mixture
+from placevec.geo.mixture.law import Mixture, angles
 from placevec.geo.sphere import EARTH_RADIUS_M, LonLat
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ def within_mass(mixture: Mixture, centre: LonLat, radius_m: ArrayLike) -> Floats
     for at in range(0, n, step):
         part = slice(at, at + step)
         law = mixture[part]
-        apart = _angle(law.unit, middle[part, None, :])
+        apart = angles(law.unit, middle[part, None, :])
         held = _cap_mass(apart, angle[part, None], (EARTH_RADIUS_M / law.spread_m) ** 2)
         cap = 2.0 * np.pi * EARTH_RADIUS_M**2 * 2.0 * np.sin(angle[part] / 2.0) ** 2
         out[part] = (law.weights * held).sum(axis=1) + law.floor * np.minimum(cap / law.area_m2, 1.0)
@@ -84,8 +84,3 @@ def _radial(angle: Floats, kappa: Floats) -> Floats:
     """The mass of a kernel within an angle of its centre: (1 − exp(−κ (1 − cos t))) / (1 − exp(−2κ))."""
     share: Floats = np.expm1(-2.0 * kappa * np.sin(angle / 2.0) ** 2) / np.expm1(-2.0 * kappa)
     return share
-
-
-def _angle(p: Floats, q: Floats) -> Floats:
-    angle: Floats = 2.0 * np.arctan2(np.linalg.norm(p - q, axis=-1), np.linalg.norm(p + q, axis=-1))
-    return angle

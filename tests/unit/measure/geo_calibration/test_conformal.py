@@ -42,8 +42,8 @@ def test_a_higher_level_has_a_higher_bound(scores, level, more) -> None:
 def test_coverage_on_exchangeable_rows(level, n) -> None:
     """Over many draws of n scores and one more: at least the level, and at most 1 / (n + 1) above it."""
     rng = np.random.default_rng(0)
-    inside = [rng.exponential() <= conformal_quantile(rng.exponential(size=n), level) for _ in range(3000)]
-    noise = 3 * np.sqrt(level * (1 - level) / 3000)
+    inside = [rng.exponential() <= conformal_quantile(rng.exponential(size=n), level) for _ in range(2000)]
+    noise = 3 * np.sqrt(level * (1 - level) / 2000)
     assert level - noise <= np.mean(inside) <= level + 1 / (n + 1) + noise
 
 
@@ -51,7 +51,7 @@ def test_coverage_in_a_new_block() -> None:
     """Blocks differ, so that pooled rows promise too much of a new block, and blocks do not."""
     rng = np.random.default_rng(1)
     pooled, by_block = [], []
-    for _ in range(1500):
+    for _ in range(800):
         blocks = np.exp(rng.normal(size=13))
         sizes = np.where(rng.uniform(size=12) < 0.2, 60, 5)
         names = np.repeat(np.arange(12), sizes)
@@ -59,7 +59,7 @@ def test_coverage_in_a_new_block() -> None:
         new = blocks[12] * rng.exponential()
         pooled.append(new <= conformal_quantile(scores, 0.8))
         by_block.append(new <= conformal_quantile(scores, 0.8, names))
-    assert np.mean(by_block) >= 0.8 - 0.031
+    assert np.mean(by_block) >= 0.8 - 0.042
     assert np.mean(pooled) < np.mean(by_block)
 
 

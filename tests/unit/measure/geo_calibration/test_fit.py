@@ -17,12 +17,12 @@ from placevec.measure.geo_calibration.fit import fit_temperature
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit_calibration(known_world(800))
+    return fit_calibration(known_world(600))
 
 
 @pytest.fixture(scope="module")
 def tested(fitted):
-    held = known_world(800, seed=1)
+    held = known_world(600, seed=1)
     law = held.mixture(fitted)
     return held, law, points(law)
 
@@ -32,7 +32,7 @@ def test_what_is_known_of_the_world_is_found(fitted) -> None:
     assert fitted.cell_temperature == pytest.approx(2.0, rel=0.15)
     assert fitted.spread_factor == pytest.approx(1.7, rel=0.1)
     assert fitted.floor == pytest.approx(0.03, abs=0.02)
-    assert (fitted.rows, fitted.blocks) == (800, 40)
+    assert (fitted.rows, fitted.blocks) == (600, 40)
 
 
 def test_new_places_are_in_their_regions_as_often_as_said(fitted, tested) -> None:
@@ -41,7 +41,7 @@ def test_new_places_are_in_their_regions_as_often_as_said(fitted, tested) -> Non
     error = distance_m(centre, held.truth)
     radii = fitted.radii_m(law, centre, LEVELS)
     for at, wanted in enumerate(LEVELS):
-        noise = 3 * np.sqrt(2 * wanted * (1 - wanted) / 800)
+        noise = 3 * np.sqrt(2 * wanted * (1 - wanted) / 600)
         assert (level <= fitted.nominal(wanted)).mean() == pytest.approx(wanted, abs=noise)
         assert (error <= radii[:, at]).mean() == pytest.approx(wanted, abs=noise)
         low, high = fitted.level_intervals[wanted]
@@ -69,7 +69,7 @@ def test_the_density_of_new_places_rises(fitted, tested) -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([0.3, 1.0, 3.0]), st.integers(2, 9))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_temperatures_are_recovered(seed, temperature, classes) -> None:
     rng = np.random.default_rng(seed)
     logits = 2 * rng.normal(size=(4000, classes))
