@@ -273,7 +273,8 @@ class _Run:
             pixels=self.rules.pixels,
             progress=self.progress,
         )
-        return rivals_of(truth, rows, Training(train, where, blocks), looks, self.regions, self.rules.levels)
+        training = Training(train, where, blocks, self.parts.buffer_m)
+        return rivals_of(truth, rows, training, looks, self.regions, self.rules.levels)
 
     def _baselines(self, rivals: Rivals, truth: LonLat) -> list[Method]:
         """The baselines with the regions and cells that they name, and the prior with the law of its density."""

@@ -114,7 +114,7 @@ def answers_of(
         LonLat(places.lon[found], places.lat[found]),
         np.concatenate([np.asarray(one.region_logs, dtype=np.float64) for one in parts]),
         np.concatenate([np.asarray(one.cell_logs, dtype=np.float64) for one in parts]),
-        _mixtures([one.mixture for one in parts]),
+        Mixture.joined([one.mixture for one in parts]),
         _points([one.points for one in parts]),
         np.concatenate([np.asarray(one.confidence, dtype=np.float64) for one in parts]),
         float(parts[0].confidence_m),
@@ -197,16 +197,6 @@ def looks_of(
 def counted(reasons: Mapping[str, int]) -> str:
     """Reasons with their counts, for people."""
     return "; ".join(f"{count:,} photos: {reason}" for reason, count in reasons.items()) or "no reason was given"
-
-
-def _mixtures(parts: Sequence[Mixture]) -> Mixture:
-    return Mixture(
-        np.concatenate([one.unit for one in parts]),
-        np.concatenate([one.weights for one in parts]),
-        np.concatenate([one.spread_m for one in parts]),
-        np.concatenate([one.floor for one in parts]),
-        parts[0].area_m2,
-    )
 
 
 def _points(parts: Sequence[LonLat]) -> LonLat:

@@ -39,11 +39,13 @@ class Training:
         rows: (g,) rows of the source.
         where: where they were taken.
         blocks: (g,) the block of each, so that choices inside the training never ask a neighbour.
+        buffer_m: between photos that such a choice is made for and those that it is made with, as around tested ones.
     """
 
     rows: Rows
     where: LonLat
     blocks: NDArray[np.generic]
+    buffer_m: float = 0.0
 
     @property
     def folds(self) -> Rows:
@@ -99,6 +101,7 @@ def rivals_of(
         training.folds,
         float(np.sum(regions.areas_m2)) / 1e6,
         inside=lambda p: np.asarray(regions.assign(p)) >= 0,
+        buffer_m=training.buffer_m,
     )
     law = density.law(truth, levels)
     points = {PRIOR: prior}
@@ -121,6 +124,7 @@ def rivals_of(
             where,
             training.folds[usable],
             metric=metric,
+            buffer_m=training.buffer_m,
         )
         first = where[found.nearest]
         points[f"{NEAREST}, {name}"] = first

@@ -81,6 +81,7 @@ def train(
     buffer_m: float | None = None,
     test_folds: int | None = None,
     calibration_folds: int = 1,
+    split_seed: int = 0,
     regions: Regions | str | Path | None = None,
     region_column: str | None = None,
     phases: Sequence[str] = (),
@@ -115,6 +116,7 @@ def train(
         test_folds: of "landscape" and "locate": folds that are kept for a later test, besides those for validation and
             calibration; by default 0 and 1.
         calibration_folds: of "locate": folds on which probabilities and regions are calibrated.
+        split_seed: of "locate": another seed deals the blocks otherwise; all phases are given the same one.
         regions: of "locate": the provinces, see `tasks.train_locate.train_locate`, as for the three that follow.
         region_column: the property that names the regions.
         phases: "province", "geography", "tuning"; by default all that are left.
@@ -194,7 +196,7 @@ def train(
             region_column=region_column,
             phases=phases,
             start=start,
-            rule=SplitRule(block, folds, buffer_m, calibration_folds, held),
+            rule=SplitRule(block, folds, buffer_m, calibration_folds, held, split_seed),
             untrained=untrained,
             restart=restart,
             progress=progress,

@@ -165,7 +165,6 @@ def train_locate(
     parts = Parts(*(located[rows] for rows in (dealt.train, dealt.val, dealt.calibration)))
     saw = (Saw("", PLACE, dealt.spec, dealt.seen),)
     refs = tuple(dict.fromkeys((*getattr(source, "refs", ()), *input.sources())))
-    evaluations: list[dict[str, Any]] = []
     made = None
     for phase in wanted:
         told = None
@@ -183,13 +182,13 @@ def train_locate(
             run / phase,
             start=begun,
             block=rule.block,
+            facts={} if input.chips is None else {"ground_m": input.chips.ground_m, "raster": input.chips.raster},
             untrained=None if untrained is None else Path(untrained),
             progress=told,
             restart=restart,
             saw=saw,
             sources=refs,
         )
-        evaluations.append(made.finished.evaluation)
         if first_process():
             begun = made.locator.save(out)
             write_text(run / phase / "evaluation.json", json.dumps(made.finished.evaluation, indent=1) + "\n")

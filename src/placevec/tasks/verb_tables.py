@@ -28,6 +28,7 @@ class TrainOptions(Reads):
     buffer_m: float | None = None
     test_folds: int | None = Field(None, ge=0)
     calibration_folds: int = Field(1, ge=0)
+    split_seed: int = Field(0, ge=0)
     regions: InPath | None = None
     region_column: str | None = None
     phases: list[Literal["province", "geography", "tuning"]] = Field(default_factory=list)
@@ -149,6 +150,7 @@ def train_step(options: TrainOptions, context: Context) -> Any:
         "buffer_m": options.buffer_m,
         "test_folds": options.test_folds,
         "calibration_folds": options.calibration_folds,
+        "split_seed": options.split_seed,
         **{name: optional_name(context, getattr(options, name)) for name in ("regions", "start")},
         "region_column": options.region_column,
         "phases": options.phases,

@@ -8,6 +8,7 @@ from placevec.tasks import verb_answers as answers
 from placevec.tasks import verb_landscape as landscape
 from placevec.tasks import verb_locate as locating
 from placevec.tasks import verb_measures as measures
+from placevec.tasks import verb_photos as photographing
 from placevec.tasks import verb_retrieval as retrieval
 from placevec.tasks import verb_tables as tables
 from placevec.tasks.run import Verb
@@ -16,6 +17,7 @@ from placevec.tasks.verb_options import hf_weights
 VERBS: Mapping[str, Verb] = {
     "stencil": Verb(landscape.stencil_step, landscape.StencilOptions),
     "patches": Verb(landscape.patches_step, landscape.PatchesOptions),
+    "photos": Verb(photographing.photos_step, photographing.PhotosOptions),
     "train": Verb(tables.train_step, tables.TrainOptions, hf_weights),
     "embed": Verb(tables.embed_step, tables.EmbedOptions, hf_weights),
     "augment": Verb(tables.augment_step, tables.AugmentOptions),

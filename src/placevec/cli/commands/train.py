@@ -108,6 +108,7 @@ def command(
         typer.Option(min=0, help="Folds kept for a test: of landscape 0, of locate 1.", show_default=False),
     ] = None,
     calibration_folds: Annotated[int, typer.Option(min=0, help="Of locate: folds to calibrate on.")] = 1,
+    split_seed: Annotated[int, typer.Option(min=0, help="Of locate: another one deals the blocks otherwise.")] = 0,
     buffer: Annotated[
         str | None, typer.Option(help="Of locate: around held-out images, such as 5km; a chip's diagonal.")
     ] = None,
@@ -234,7 +235,7 @@ def command(
         # The middle of a photo, in its own shape; a squashed one looks like no other.
         inputs |= {"input": photos_of(located.model_copy(update={"fit": "crop"}) if images else located, pixels)}
         inputs |= {"regions": regions, "region_column": region_column, "phases": phase or [], "start": start}
-        inputs |= {"test_folds": test_folds, "calibration_folds": calibration_folds}
+        inputs |= {"test_folds": test_folds, "calibration_folds": calibration_folds, "split_seed": split_seed}
         inputs |= {} if buffer is None else {"buffer_m": parse_near(f"0,0,{buffer}")[2]}
     elif kind is Objective.image:
         inputs["input"] = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)

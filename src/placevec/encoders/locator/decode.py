@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from placevec.encoders.locator.decoding import Decoding, Refinement
@@ -12,7 +14,7 @@ from placevec.encoders.locator.gallery import Gallery
 from placevec.encoders.locator.net import Outputs
 from placevec.encoders.locator.prediction import Prediction
 from placevec.geo.geocells import GeoCells
-from placevec.geo.mixture import Mixture, joint_at, points, refine, rescored
+from placevec.geo.mixture import Mixture, even_points, joint_at, points, refine, rescored
 from placevec.geo.sphere import LonLat
 from placevec.measure.geo_calibration import Calibration, Holdout
 
@@ -55,7 +57,7 @@ def decode(outputs: Outputs, geocells: GeoCells, calibration: Calibration, decod
     unit = np.take_along_axis(outputs.unit, order[..., None], axis=1)
     spread = np.take_along_axis(outputs.spread_m, order, axis=1)
     weights = np.take_along_axis(weights, order, axis=1)
-    mixture = calibration.mixture(unit, weights, spread, area_of(geocells))
+    mixture = calibration.mixture(unit, weights, spread, area_of(geocells), ground_of(geocells))
     point = points(mixture, decoding.point, reach_m=decoding.reach_m)
     return Prediction(
         fused=outputs.fused,
@@ -98,6 +100,7 @@ def holdout(
         spread_m=outputs.spread_m,
         area_m2=area_of(geocells),
         groups=groups,
+        ground=ground_of(geocells),
         similarity=outputs.similarity,
         gain=gain_of(decoding),
     )
@@ -106,6 +109,12 @@ def holdout(
 def area_of(geocells: GeoCells) -> float:
     """The area of study in square metres: of all regions."""
     return float(geocells.regions.areas_m2.sum())
+
+
+@lru_cache(maxsize=4)
+def ground_of(geocells: GeoCells) -> NDArray[np.float64]:
+    """Points (q, 3) spread evenly over that area: what the uniform part of a law is reckoned with."""
+    return even_points(shapely.union_all(geocells.regions.polygons))
 
 
 def gain_of(decoding: Decoding) -> float:

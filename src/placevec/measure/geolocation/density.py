@@ -14,6 +14,7 @@ from placevec.errors import DataError
 from placevec.geo.mixture.law import Mixture, log_hypotheses
 from placevec.geo.sphere import LonLat, from_tangent
 from placevec.measure.geolocation.laws import LEVELS, Law
+from placevec.measure.geolocation.rivals import held_out
 
 Floats = NDArray[np.float64]
 Inside = Callable[[LonLat], NDArray[np.bool_]]
@@ -150,6 +151,7 @@ def fit_density(
     inside: Inside | None = None,
     bandwidths_km: Sequence[float] = BANDWIDTHS_KM,
     floors: Sequence[float] = FLOORS,
+    buffer_m: float = 0.0,
 ) -> PlaceDensity:
     """The density with the bandwidth and the floor that give held-out training places the highest likelihood.
 
@@ -160,14 +162,15 @@ def fit_density(
         inside: see `PlaceDensity`.
         bandwidths_km: to choose from.
         floors: weights of the uniform law to choose from.
+        buffer_m: a place is judged by those farther than this, as tested ones are.
     """
     number = np.asarray(folds)
     if number.shape != (len(places),):
         raise DataError(f"{number.shape} folds for {len(places)} places; give one for each")
     best = (-math.inf, max(bandwidths_km), max(floors))
-    parts = [(np.flatnonzero(number == one), np.flatnonzero(number != one)) for one in np.unique(number)]
+    parts = held_out(places.unit(), number, buffer_m)
     for bandwidth in bandwidths_km:
-        logs = [kernel_logs(places[held], places[rest], bandwidth) for held, rest in parts if len(rest)]
+        logs = [kernel_logs(places[held], places[rest], bandwidth) for held, rest in parts]
         if not logs:
             break
         kernel = np.concatenate(logs)

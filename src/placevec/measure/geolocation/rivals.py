@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from placevec.errors import DataError
-from placevec.geo.sphere import EARTH_RADIUS_M, LonLat, pairwise_m
+from placevec.geo.sphere import EARTH_RADIUS_M, LonLat, chord_of, pairwise_m
 from placevec.measure.geolocation.draws import mid_quantiles
 from placevec.measure.knn import Metric, Neighbourhood
 
@@ -112,6 +113,7 @@ def alike(
     *,
     metric: Metric = "cosine",
     ks: Sequence[int] = KS,
+    buffer_m: float = 0.0,
 ) -> Alike:
     """The most similar training photos, by the cosine of vectors or the distance of standardised features.
 
@@ -124,6 +126,7 @@ def alike(
         folds: (g,) the block or fold of each, so that no photo is answered by its neighbour.
         metric: "cosine", or "euclidean" of features standardised by the training photos.
         ks: the numbers to choose from.
+        buffer_m: no training photo is asked among those nearer than this, as no tested one is.
     """
     if len(gallery) != len(where) or not len(gallery) or len(queries) == 0:
         raise DataError(f"{len(queries)} photos, {len(gallery)} training vectors, {len(where)} places; give all")
@@ -131,7 +134,7 @@ def alike(
     train = np.arange(len(gallery))
     unit = where.unit()
     usable = sorted({min(k, len(gallery)) for k in ks})
-    inside = _inside(around, unit, np.asarray(folds), usable)
+    inside = _inside(around, unit, held_out(unit, np.asarray(folds), buffer_m), usable)
     best = min(inside, key=lambda k: (inside[k], k)) if inside else usable[0]
     found = around.find(train, len(gallery) + np.arange(len(queries)), max(best, 1))
     return Alike(found[:, 0], LonLat.from_unit(_means(unit, found[:, :best])), best, inside)
@@ -145,12 +148,31 @@ def fold_numbers(blocks: ArrayLike, folds: int = 5, seed: int = 0) -> Rows:
     return np.asarray(turned[code] % min(folds, count), dtype=np.int64)
 
 
-def _inside(around: Neighbourhood, unit: Floats, folds: NDArray[np.generic], ks: Sequence[int]) -> dict[int, float]:
-    errors: dict[int, list[Floats]] = {k: [] for k in ks}
+def held_out(unit: Floats, folds: NDArray[np.generic], buffer_m: float) -> list[tuple[Rows, Rows]]:
+    """For each fold its rows, and those of the others that lie farther from them than the buffer.
+
+    Args:
+        unit: (n, 3) places.
+        folds: (n,).
+        buffer_m: in metres. Without it a choice made inside the training is made for neighbours, not for places afar.
+    """
+    pairs = []
+    limit = float(chord_of(buffer_m))
     for fold in np.unique(folds):
         held, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        if not len(rest):
-            continue
+        if buffer_m > 0 and len(rest):
+            gap, _ = cKDTree(unit[held]).query(unit[rest], k=1)
+            rest = rest[gap > limit]
+        if len(rest):
+            pairs.append((held.astype(np.int64), rest.astype(np.int64)))
+    return pairs
+
+
+def _inside(
+    around: Neighbourhood, unit: Floats, pairs: Sequence[tuple[Rows, Rows]], ks: Sequence[int]
+) -> dict[int, float]:
+    errors: dict[int, list[Floats]] = {k: [] for k in ks}
+    for held, rest in pairs:
         found = rest[around.find(rest, held, min(ks[-1], len(rest)))]
         for k in ks:
             mean = _means(unit, found[:, :k])

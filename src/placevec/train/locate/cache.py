@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.files import write_text
+from placevec.files import remove, write_text
 
 Told = Callable[[int, int], None]
 Compute = Callable[[int, int], NDArray[Any]]
@@ -45,10 +47,14 @@ def cached(
         the array, mapped into memory and not writable.
     """
     mark = path.with_suffix(".json")
-    done = _done(mark, {"key": key, "shape": list(shape), "dtype": np.dtype(dtype).str})
+    about = {"key": key, "shape": list(shape), "dtype": np.dtype(dtype).str}
+    done = _done(mark, about)
     if done is None or not path.is_file():
         done = 0
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Whoever still has the old file in its memory keeps it: a file that is cut short there ends the process.
+        remove(mark)
+        remove(path)
         np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
     if done < shape[0]:
         rows = np.load(path, mmap_mode="r+")
@@ -56,13 +62,26 @@ def cached(
             stop = min(start + step, shape[0])
             rows[start:stop] = compute(start, stop)
             rows.flush()
-            about = {"key": key, "shape": list(shape), "dtype": np.dtype(dtype).str, "done": stop}
-            write_text(mark, json.dumps(about))
+            write_text(mark, json.dumps({**about, "done": stop}))
             if progress is not None:
                 progress(stop, shape[0])
         del rows
     found: NDArray[Any] = np.load(path, mmap_mode="r")
     return found
+
+
+@contextlib.contextmanager
+def turns(folder: Path) -> Iterator[None]:
+    """Wait until no other process works in `folder`: of several that train together, one reads and the others find."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".turn", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # ends the lock; so does the end of the process, however it ends
 
 
 def _done(mark: Path, wanted: dict[str, Any]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,14 @@ from placevec.errors import DataError, UsageError
 from placevec.geo.sphere import LonLat
 from placevec.provenance import digest_json
 from placevec.sources.base import Source
+from placevec.table import Places
 from placevec.train.data import digest
 from placevec.train.locate.store import IMAGE, Store, open_store
 
 Rows = NDArray[np.int64]
 Told = Callable[[str, int, int], None]
+
+_SAMPLED = 64  # rows by which a source is known that cannot say what it reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +114,10 @@ def gather(
     lonlat = places.lonlat(wanted)
     region = assign(lonlat)
     ids, assets = places.ids[wanted], _assets(places, wanted)
-    own = getattr(source, "fingerprint", None)
     key = digest_json(
         {
             "places": digest(wanted, lonlat.lon, lonlat.lat, np.array([str(one) for one in ids], dtype=np.str_)),
-            "content": str(own()) if callable(own) else "",
+            "content": _content(source, wanted, (IMAGE, *extras)),
             "extras": list(extras),
         }
     )
@@ -137,8 +139,21 @@ def gather(
     return LocateData(made[0], made[1], made[2], store, key, int((~inside).sum()))
 
 
-def _assets(places: Any, rows: Rows) -> NDArray[Any]:
+def _content(source: Source, rows: Rows, names: Sequence[str]) -> str:
+    """What tells the content of a source from another at the same places: its own word, or some of its rows."""
+    own = getattr(source, "fingerprint", None)
+    said = str(own()) if callable(own) else ""
+    if said or not len(rows):
+        return said
+    # Other pixels, another raster or another stretch show in any of the images.
+    some = source.read(rows[np.unique(np.linspace(0, len(rows) - 1, _SAMPLED).astype(np.int64))])
+    found = [some.data[name] for name in names if name in some.data]
+    return digest(some.rows, *(array.astype(np.str_) if array.dtype == object else array for array in found))
+
+
+def _assets(places: Places, rows: Rows) -> NDArray[Any]:
+    """The addresses (n,) of the images of some rows, "" where unknown."""
     if "asset" not in places.data.schema.names:
         return np.full(len(rows), "", dtype=object)
-    values: Mapping[int, Any] = dict(enumerate(places.data.column("asset").to_pylist()))
-    return np.array([values[row] or "" for row in rows.tolist()], dtype=object)
+    listed = places.data.column("asset").to_pylist()
+    return np.array([listed[row] or "" for row in rows.tolist()], dtype=object)

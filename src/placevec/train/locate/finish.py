@@ -13,7 +13,7 @@ from placevec.encoders.locator import Gallery, Locator, Outputs, Prediction
 from placevec.encoders.locator.decoding import PointKind
 from placevec.geo.mixture import points
 from placevec.geo.sphere import distance_m
-from placevec.measure.geo_calibration import Holdout, fit_calibration
+from placevec.measure.geo_calibration import fit_calibration
 from placevec.measure.geolocation import point_figures
 from placevec.train.locate.config import Phase
 from placevec.train.locate.data import Examples, LocateData
@@ -82,7 +82,7 @@ def finish(
             evaluation["point"] = chosen
             locator = locator.decoded(point=chosen)
     if len(data.calibration) >= FEWEST:
-        held = _holdout(locator, data.calibration, _outputs(locator, data.calibration, features), groups)
+        held = locator.holdout(_outputs(locator, data.calibration, features), data.calibration.lonlat, groups)
         decoding = locator.decoding
         calibration = fit_calibration(
             held,
@@ -153,20 +153,3 @@ def _point(locator: Locator, val: Examples, outputs: Outputs) -> PointKind:
 def _decoders(prediction: Prediction, val: Examples) -> dict[str, dict[str, float]]:
     kinds: tuple[PointKind, ...] = get_args(PointKind)
     return {kind: point_figures(val.lonlat, points(prediction.mixture, kind)) for kind in kinds}
-
-
-def _holdout(locator: Locator, held: Examples, outputs: Outputs, groups: NDArray[Any] | None) -> Holdout:
-    geocells = locator.geocells
-    return Holdout(
-        region_logs=outputs.region_logits,
-        cell_logs=outputs.cell_logits,
-        starts=geocells.starts,
-        region=held.region,
-        cell=geocells.rows(held.lonlat, held.region),
-        truth=held.lonlat,
-        rows=outputs.rows,
-        unit=outputs.unit,
-        spread_m=outputs.spread_m,
-        area_m2=float(geocells.regions.areas_m2.sum()),
-        groups=groups,
-    )

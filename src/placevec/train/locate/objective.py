@@ -17,7 +17,7 @@ from placevec.nn import configs
 from placevec.nn.locator.losses import LocatorLoss, pairwise_m
 from placevec.train.augment import augment
 from placevec.train.locate.config import PhaseConfig
-from placevec.train.locate.data import Examples, LocateData
+from placevec.train.locate.data import LocateData
 from placevec.train.locate.mixture import mixture_loss
 
 Rows = NDArray[np.int64]
@@ -76,6 +76,8 @@ class Locating(nn.Module):
         if not (self.config.mixup and self.training):
             return self.total(self.head.fuse(features, extras), truth, epoch)
         share, order = self._mix(len(batch["unit"]), generator)
+        if extras:
+            share = max(share, 1.0 - share)  # further inputs are those of the first image: it has to count for more
         order = order.to(batch["unit"].device)
         mixed = [share * feature + (1.0 - share) * feature[order] for feature in features]
         fused = self.head.fuse(mixed, extras)
@@ -141,18 +143,17 @@ class LocateObjective:
     ) -> None:
         self.data, self.net, self.geocells, self.config = data, net, geocells, config
         self.features = features
+        self._examples = {"train": data.train, "val": data.val}
+        self._cells = {name: geocells.rows(part.lonlat, part.region) for name, part in self._examples.items()}
         counts = torch.from_numpy(np.bincount(data.train.region, minlength=len(geocells.regions)))
         self.drawn = drawn_rows(data.train.region, config.loss.balance.drawn(counts))
         self.count = len(self.drawn)
         per_epoch = max(1, self.count // min(config.loop.batch_size, self.count))
         self.module: nn.Module = Locating(net, geocells, config, counts, features is not None, per_epoch)
         self.monitor = ("energy_km" if config.loss.cell else "region_loss") if len(data.val) else ""
+        self._shift = config.loss.balance.adjustment(counts)
         self._rates = dict(rates)
         self._identity = dict(identity)
-        self._cells = {name: geocells.rows(part.lonlat, part.region) for name, part in self._parts().items()}
-
-    def _parts(self) -> dict[str, Examples]:
-        return {"train": self.data.train, "val": self.data.val}
 
     def rates(self) -> Mapping[str, float]:
         """Factors of the learning rate; see `train.objectives.Rated`."""
@@ -163,7 +164,7 @@ class LocateObjective:
         return self._tensors("train", self.drawn[rows])
 
     def _tensors(self, part: str, rows: Rows) -> dict[str, Tensor]:
-        examples = self._parts()[part]
+        examples = self._examples[part]
         where = examples.lonlat[rows]
         found: dict[str, Tensor] = {
             "unit": torch.from_numpy(where.unit()),
@@ -182,7 +183,8 @@ class LocateObjective:
         """How good the laws over regions and cells are on the validation rows.
 
         ``energy_km`` is the energy score of the law over cells, E d(X, x) - E d(X, X') / 2 in km (Gneiting and Raftery
-        2007, section 4.3): proper, and it counts how far wrong cells lie. It chooses the weights.
+        2007, section 4.3): proper, and it counts how far wrong cells lie. It chooses the weights. What is done about
+        rare regions is undone here as it is when the locator is asked.
         """
         module = self.module
         assert isinstance(module, Locating)
@@ -195,7 +197,7 @@ class LocateObjective:
             batch = {name: value.to(device) for name, value in self._tensors("val", rows).items()}
             extras = {name.removeprefix(EXTRA): value for name, value in batch.items() if name.startswith(EXTRA)}
             fused = head.fuse(module.features(batch, None), extras)
-            regions = head.region_logits(fused)
+            regions = head.region_logits(fused) + self._shift.to(device)
             figures = {
                 "region_loss": nn.functional.cross_entropy(regions, batch["region"], reduction="sum"),
                 "region_accuracy": (regions.argmax(dim=1) == batch["region"]).sum(),

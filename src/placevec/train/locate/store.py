@@ -49,7 +49,8 @@ class Store:
             return np.asarray(self.images[at])
         batch = self.source.read(self.rows[at])
         if len(batch.rows) != len(at):
-            raise DataError(f"{batch.skipped[0].id}: {batch.skipped[0].reason}; it could be read before")
+            lost = batch.skipped[0]
+            raise DataError(f"{lost.id}: {lost.reason}; it could be read before: put it back, or train with --restart")
         return image_of(batch)
 
 
@@ -116,11 +117,13 @@ def _kept(mark: Path, key: str) -> bool:
 def _fill(
     source: Source, rows: Rows, folder: Path, extras: Sequence[str], cache_gb: float, progress: Told | None
 ) -> None:
+    """Read the rows and write `images.npy`, where it fits, and `columns.npz`."""
     n = len(rows)
     readable = np.zeros(n, dtype=bool)
     lost: Counter[str] = Counter()
     columns: dict[str, NDArray[Any]] = {}
     images: NDArray[np.uint8] | None = None
+    shape: tuple[int, ...] | None = None
     path = folder / "images.npy"
     remove(path)
     with whole(path) as part:
@@ -132,13 +135,13 @@ def _fill(
             lost.update(one.reason for one in batch.skipped)
             if len(found):
                 image = image_of(batch)
-                if images is None and n * image[0].nbytes <= cache_gb * 2**30:
-                    images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(n, *image.shape[1:]))
+                if shape is None:
+                    shape = image.shape[1:]
+                    if n * image[0].nbytes <= cache_gb * 2**30:
+                        images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(n, *shape))
+                if image.shape[1:] != shape:
+                    raise DataError(f"images of {shape} and of {image.shape[1:]} are among each other: give one size")
                 if images is not None:
-                    if image.shape[1:] != images.shape[1:]:
-                        raise DataError(
-                            f"images of {images.shape[1:]} and of {image.shape[1:]} are among each other: give one size"
-                        )
                     images[found] = image
                 for name in extras:
                     if name not in batch.data:
@@ -146,11 +149,11 @@ def _fill(
                     _put(columns, name, n, found, batch.data[name])
             if progress is not None:
                 progress(int(at[-1]) + 1, n)
-        if not readable.any():
+        if shape is None:
             reason = lost.most_common(1)[0][0] if lost else "there are none"
             raise DataError(f"none of {n} images can be read: {reason}")
         if images is None:
-            part.touch()
+            part.touch()  # `whole` wants a file
         else:
             del images  # closes the map, which writes it
     if path.stat().st_size == 0:
@@ -165,6 +168,8 @@ def _put(columns: dict[str, NDArray[Any]], name: str, n: int, found: Rows, value
     given = np.asarray(values)
     if given.dtype == object:
         given = np.array(["" if value is None else str(value) for value in given], dtype=np.str_)
+    if given.dtype.kind in "biu":
+        given = given.astype(np.float64)  # whole numbers have no NaN
     if name not in columns:
         texts = given.dtype.kind == "U"
         columns[name] = np.full((n, *given.shape[1:]), "" if texts else np.nan, dtype=given.dtype)

@@ -57,6 +57,7 @@ def train_locator(
     *,
     start: Locator | None = None,
     block: str = "h3:3",
+    facts: Mapping[str, Any] | None = None,
     untrained: Path | None = None,
     progress: Told | None = None,
     restart: bool = False,
@@ -74,6 +75,7 @@ def train_locator(
             parent, for the phases to share.
         start: what the phase before ended with; it is changed.
         block: of the split: calibration images of one block are not independent of one another.
+        facts: what the card's recipe says of the images besides the settings, such as the ground of chips in metres.
         untrained: where to write a new locator before its first step: a compulsory baseline.
         progress: called as (label, done, all, figures).
         restart: forget what is in the folder.
@@ -131,6 +133,7 @@ def train_locator(
         "recipe": {
             **config.to_json(),
             **({} if start is None else _kept(start)),
+            **(facts or {}),
             "phase": PHASES.index(phase),
             "pixels": int(data.train.images(np.zeros(1, dtype=np.int64)).shape[-1]),
         },
