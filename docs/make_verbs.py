@@ -15,9 +15,9 @@ from pathlib import Path
 PAGES = Path(__file__).parent / "verbs"
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
 GROUPS = {
-    "area": ["new", "info", "captions", "stencil", "patches"],
-    "data": ["list", "fetch", "verify"],
-    "evaluate": ["location", "retrieval", "evidence", "landscape"],
+    "area": ["new", "info", "captions", "stencil", "patches", "geocells"],
+    "data": ["list", "fetch", "verify", "photos", "crawl flickr", "crawl google-places"],
+    "evaluate": ["location", "retrieval", "evidence", "landscape", "geolocation"],
 }
 
 
@@ -33,7 +33,7 @@ def help_of(*words: str) -> str:
 
 def block(verb: str) -> str:
     """The help of a verb and of its sub-commands, as Markdown."""
-    commands = [(verb, sub) for sub in GROUPS[verb]] if verb in GROUPS else [(verb,)]
+    commands = [(verb, *sub.split()) for sub in GROUPS[verb]] if verb in GROUPS else [(verb,)]
     parts = [f"```text\n$ placevec {' '.join(words)} --help\n\n{help_of(*words)}\n```" for words in commands]
     return f"{BEGIN}\n\n" + "\n\n".join(parts) + f"\n\n{END}"
 

@@ -147,7 +147,7 @@ class H3Cells:
 
     def neighbours(self, cells: ArrayLike, k: int) -> Ragged:
         """The cells within k steps of each cell, itself first, then by ring."""
-        return _ragged(self.rings(cells, k))
+        return ragged(self.rings(cells, k))
 
     def parent(self, cells: ArrayLike, level: float) -> CellArray:
         """The cell of resolution `level` that holds each cell.
@@ -260,7 +260,7 @@ def _uint64(array: object) -> CellArray:
     return np.array(array, dtype=np.uint64)
 
 
-def _ragged(rings: CellArray) -> Ragged:
+def ragged(rings: CellArray) -> Ragged:
     present = rings != 0
     offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
     return Ragged(offsets, rings[present])

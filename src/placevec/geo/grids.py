@@ -9,7 +9,7 @@ from shapely.geometry.base import BaseGeometry
 
 from placevec.errors import DataError, UsageError
 from placevec.geo.boxes import unwrap_polygon
-from placevec.geo.cells import CellArray, Ragged, _ragged
+from placevec.geo.cells import CellArray, Ragged, ragged
 from placevec.geo.sphere import Floats, LonLat
 
 Ints = NDArray[np.int64]
@@ -86,7 +86,7 @@ class GridCells:
 
     def neighbours(self, cells: ArrayLike, k: int) -> Ragged:
         """The cells within k steps of each cell, itself first, then by ring."""
-        return _ragged(self.rings(cells, k))
+        return ragged(self.rings(cells, k))
 
     def parent(self, cells: ArrayLike, level: float) -> CellArray:
         """The cell of the grid of `level` degrees that holds each cell.

@@ -68,12 +68,14 @@ def default_figure(objective: str) -> str:
 
     A retrieval figure compares runs of any shape; a contrastive loss also depends on the temperature.
     """
-    return {"location": "mrr", "landscape": "mrr", "image-text": "mean_recall"}.get(objective, "loss")
+    return {"location": "mrr", "landscape": "mrr", "image-text": "mean_recall", "locate": "energy_km"}.get(
+        objective, "loss"
+    )
 
 
 def less_is_better(figure: str) -> bool:
     """Whether a figure is a loss, or another that falls as models improve."""
-    return any(word in figure for word in ("loss", "error", "rmse", "rank"))
+    return any(word in figure for word in ("loss", "error", "rmse", "rank", "_km"))
 
 
 def rank(runs: Sequence[RankedRun], figure: str) -> tuple[RankedRun, ...]:

@@ -141,7 +141,7 @@ def train_locate(
         progress: called with what is done, all of it, and the figures of the moment.
 
     Raises:
-        UsageError: a phase without the one before it, or a setting that is not known.
+        UsageError: a phase without the one before it, a setting that is not known, or what contradicts `start`.
         DataError: no image has coordinates, or nothing is left to learn from.
         CheckpointError: a run folder belongs to a run with other settings, or `start` is no locator.
     """
@@ -151,6 +151,11 @@ def train_locate(
     from placevec.train.objectives import first_process
 
     begun = None if start is None else _open(start)
+    if begun is not None and untrained is not None:
+        raise UsageError(
+            f"{start} is trained already, so that there is no untrained network to write: give --untrained to the "
+            "first phase"
+        )
     wanted = _phases(phases, None if begun is None else begun.phase, PHASES)
     training = LocateTraining.from_json(laid_over(LocateTraining().to_json(), dict(settings)))
     found = regions if isinstance(regions, Regions) else open_regions(str(regions), column=region_column)
@@ -165,14 +170,9 @@ def train_locate(
     parts = Parts(*(located[rows] for rows in (dealt.train, dealt.val, dealt.calibration)))
     saw = (Saw("", PLACE, dealt.spec, dealt.seen),)
     refs = tuple(dict.fromkeys((*getattr(source, "refs", ()), *input.sources())))
+    facts = {} if input.chips is None else {"ground_m": input.chips.ground_m, "raster": input.chips.raster}
     made = None
     for phase in wanted:
-        told = None
-        if progress is not None:
-
-            def told(label: str, done: int, total: int, figures: Mapping[str, Any]) -> None:
-                progress(done, total, {"": label, **figures})
-
         made = learn(
             source,
             parts,
@@ -182,22 +182,20 @@ def train_locate(
             run / phase,
             start=begun,
             block=rule.block,
-            facts={} if input.chips is None else {"ground_m": input.chips.ground_m, "raster": input.chips.raster},
+            facts=facts,
             untrained=None if untrained is None else Path(untrained),
-            progress=told,
+            progress=None if progress is None else _labelled(progress),
             restart=restart,
             saw=saw,
             sources=refs,
         )
+        begun = made.locator
         if first_process():
             begun = made.locator.save(out)
             write_text(run / phase / "evaluation.json", json.dumps(made.finished.evaluation, indent=1) + "\n")
-        else:
-            begun = made.locator
-    assert made is not None
+    assert made is not None  # there is a phase to train, see `_phases`
     data = made.data
-    notes = [f"{data.outside:,} images lie outside of all regions"] if data.outside else []
-    notes += [f"{count:,} images: {reason}" for reason, count in data.store.lost.items()]
+    used = sum(len(rows) for rows in (dealt.train, dealt.val, dealt.calibration, dealt.test))
     return TrainSummary(
         out,
         "locate",
@@ -205,11 +203,24 @@ def train_locate(
         made.locator.dims,
         len(data.train),
         len(data.val),
-        len(located) - len(dealt.train) - len(dealt.val) - len(dealt.calibration) - len(dealt.test),
-        {name: value for one in [made.finished] for name, value in one.scores.items()},
+        len(located) - used,
+        # Of the last phase, under the names that all phases have.
+        {name.removeprefix(f"{wanted[-1]}/"): value for name, value in made.finished.scores.items()},
         skipped=data.skipped,
-        notes=tuple(notes),
+        notes=_notes(len(places) - len(located), data.outside, data.store.lost),
     )
+
+
+def _labelled(progress: Told) -> Callable[[str, int, int, Mapping[str, float]], None]:
+    """Progress that names the phase, or what is computed for it, before the figures."""
+    return lambda label, done, total, figures: progress(done, total, {"": label, **figures})
+
+
+def _notes(unlocated: int, outside: int, lost: Mapping[str, int]) -> tuple[str, ...]:
+    """What was left out, in words."""
+    notes = [f"{unlocated:,} images have no coordinates"] if unlocated else []
+    notes += [f"{outside:,} images lie outside of all regions"] if outside else []
+    return (*notes, *(f"{count:,} images: {reason}" for reason, count in lost.items()))
 
 
 def _open(folder: str | Path) -> Any:
@@ -230,7 +241,15 @@ def _phases(given: Sequence[str], done: int | None, known: Sequence[str]) -> lis
     wanted = [known.index(name) for name in given] or list(range(after, len(known)))
     if not wanted:
         raise UsageError("the start has gone through all phases: name one to train again")
+    if wanted != sorted(set(wanted)):
+        raise UsageError(f"the phases {', '.join(given)}: name each once, in the order {', '.join(known)}")
+    if wanted[0] < after - 1:
+        raise UsageError(
+            f"the start has gone through {known[after - 1]} already, and {known[wanted[0]]} would undo that: give the "
+            "model folder of an earlier phase as start, or none"
+        )
     for number, before in zip(wanted, [after - 1, *wanted[:-1]], strict=True):
+        # Backbones that know enough need no phase of their own before the geography.
         if number > before + 1 and not (done is None and number == 1 and before == -1):
             raise UsageError(
                 f"the phase {known[number]} comes after {known[number - 1]}: train that first, or give its model "

@@ -134,6 +134,9 @@ def train_step(options: TrainOptions, context: Context) -> Any:
     settings = dict(options.config)
     if options.objective == "locate":
         settings = {"seed": context.seed, **settings}
+        for phase in ("province", "geography", "tuning"):
+            given = settings.get(phase, {})
+            settings[phase] = {**given, "loop": {"seed": context.seed, **given.get("loop", {})}}
     else:
         settings["loop"] = {"seed": context.seed, **settings.get("loop", {})}
     tables = [options.table] if isinstance(options.table, str) else options.table

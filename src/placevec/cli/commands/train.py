@@ -177,13 +177,24 @@ def command(
     if rank_by is not None and not sweep:
         raise UsageError(f"--rank-by {rank_by} ranks the runs of a sweep: give --sweep SETTING=VALUE,VALUE as well")
     kind = objective or (Objective.image_text if captions else Objective.location if table else Objective.image)
-    if kind is not Objective.location and table:
-        raise UsageError(f"--table is for --objective location: {kind} learns from {SOURCES[kind]}")
-    for name, value in (("--captions", captions), ("--images", images), ("--model", model)):
-        if kind is Objective.locate and value and value is images:
-            continue
-        if kind is not Objective.image_text and value:
-            raise UsageError(f"{name} is for --objective image-text: {kind} learns from {SOURCES[kind]}")
+    located_only = {Objective.locate}
+    own: dict[str, tuple[Any, set[Objective]]] = {
+        "--table": (table, {Objective.location}),
+        "--captions": (captions, {Objective.image_text}),
+        "--images": (images, {Objective.image_text, Objective.locate}),
+        "--model": (model, {Objective.image_text}),
+        "--test-folds": (test_folds, {Objective.landscape, Objective.locate}),
+        "--regions": (regions, located_only),
+        "--region-column": (region_column, located_only),
+        "--phase": (phase, located_only),
+        "--start": (start, located_only),
+        "--buffer": (buffer, located_only),
+        "--split-seed": (split_seed, located_only),
+    }
+    for option, (given, fits) in own.items():
+        if given and kind not in fits:
+            names = " or ".join(one.value for one in Objective if one in fits)
+            raise UsageError(f"{option} is for --objective {names}: {kind} learns from {SOURCES[kind]}")
     from placevec.tasks import settings
     from placevec.tasks.photo_inputs import photos_of
     from placevec.tasks.sweep import sweep as train_all
@@ -213,12 +224,6 @@ def command(
         chosen["encoder"] = {"net": {"dims": dims}} if kind is Objective.image else {"dims": dims}
     if config:
         chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
-    if test_folds and kind not in (Objective.landscape, Objective.locate):
-        raise UsageError(f"--test-folds is for landscape and locate: {kind} learns from {SOURCES[kind]}")
-    own: dict[str, Any] = {"--regions": regions, "--region-column": region_column, "--phase": phase}
-    for option, wanted in {**own, "--start": start, "--buffer": buffer}.items():
-        if wanted and kind is not Objective.locate:
-            raise UsageError(f"{option} is for locate: {kind} learns from {SOURCES[kind]}")
     block = block or ("h3:6" if kind is Objective.landscape else "h3:3")
     inputs: dict[str, Any] = {"block": block, "folds": folds, "untrained": untrained, "restart": restart}
     if kind is Objective.landscape:

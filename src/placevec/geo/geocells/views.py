@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from placevec.errors import DataError, UsageError
 from placevec.geo.boxes import unwrap_polygon
-from placevec.geo.cells import CellArray, Ragged, _ragged
+from placevec.geo.cells import CellArray, Ragged, ragged
 from placevec.geo.geocells.adjacency import ring_rows
 from placevec.geo.geocells.points import Ints
 from placevec.geo.sphere import LonLat
@@ -105,7 +105,7 @@ class View(ABC):
 
     def neighbours(self, cells: ArrayLike, k: int) -> Ragged:
         """The cells within k steps of each cell, itself first, then by ring."""
-        return _ragged(self.rings(cells, k))
+        return ragged(self.rings(cells, k))
 
     def parent(self, cells: ArrayLike, level: float) -> CellArray:
         """The cell of a coarser level that holds each cell.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 import time
@@ -18,7 +17,7 @@ import urllib3
 from placevec.errors import FormatError, UsageError
 from placevec.sources.crawl.base import Gone
 from placevec.sources.crawl.pace import Pace
-from placevec.sources.remote.http import _AGAIN, Unreachable, _cause, _pool, _proxy, shown
+from placevec.sources.remote.http import PASSING, Unreachable, cause_of, pool_of, shown
 
 MOST_BYTES = 64 << 20
 """A longer answer is refused: no photo that is asked for is so large."""
@@ -185,7 +184,7 @@ class Client:
         with self._lock:
             self.requests += 1
         try:
-            reply = _pool(_proxy(address), os.getpid()).request(
+            reply = pool_of(address).request(
                 method,
                 address,
                 timeout=_TIMEOUT,
@@ -197,7 +196,7 @@ class Client:
                 **sent,
             )
             try:
-                if reply.status in _AGAIN:
+                if reply.status in PASSING:
                     raise Again(f"HTTP {reply.status}", seconds_of(reply.headers.get("Retry-After", "")))
                 data = _read(reply)
             except BaseException:
@@ -207,7 +206,7 @@ class Client:
         except urllib3.exceptions.LocationParseError:
             raise Gone("the address of the photo is none") from None
         except urllib3.exceptions.HTTPError as error:
-            raise Again(_cause(error)) from None
+            raise Again(cause_of(error)) from None
         return reply.status, data, reply.geturl() or ""
 
 

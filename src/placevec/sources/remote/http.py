@@ -18,8 +18,8 @@ from placevec.registry import need
 
 _TRIES = 4
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
-# What may pass by itself: too many requests, and what lies behind a gateway.
-_AGAIN = (429, 500, 502, 503, 504)
+PASSING = (429, 500, 502, 503, 504)
+"""What may pass by itself: too many requests, and what lies behind a gateway."""
 
 
 class Absent(FormatError):
@@ -95,11 +95,9 @@ def fetch(address: str, start: int, stop: int, unless: Version | None = None) ->
         headers["If-Modified-Since"] = unless.modified
     url = _url(address)
     try:
-        reply = _pool(_proxy(url), os.getpid()).request(
-            "GET", url, headers=headers, timeout=_TIMEOUT, retries=_retries()
-        )
+        reply = pool_of(url).request("GET", url, headers=headers, timeout=_TIMEOUT, retries=_retries())
     except urllib3.exceptions.HTTPError as error:
-        raise Unreachable(f"{name} cannot be reached ({_cause(error)}); check the address and the network") from None
+        raise Unreachable(f"{name} cannot be reached ({cause_of(error)}); check the address and the network") from None
     status, data = reply.status, reply.data
     if status == 304 and unless is not None:
         return Answer(b"", None)
@@ -107,7 +105,7 @@ def fetch(address: str, start: int, stop: int, unless: Version | None = None) ->
         raise Absent(f"there is nothing at {name} (HTTP {status}); check the address")
     if status in (401, 403):
         raise FormatError(f"{name} may not be read (HTTP {status}); check the address and your permission")
-    if status in _AGAIN:
+    if status in PASSING:
         raise Unreachable(f"the server of {name} does not answer now (HTTP {status}); run the same again later")
     span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", reply.headers.get("Content-Range", "").strip())
     if status == 416 or (status == 200 and not data):
@@ -121,7 +119,12 @@ def fetch(address: str, start: int, stop: int, unless: Version | None = None) ->
 
 
 def _retries() -> urllib3.Retry:
-    return urllib3.Retry(total=_TRIES, redirect=5, backoff_factor=0.5, status_forcelist=_AGAIN, raise_on_status=False)
+    return urllib3.Retry(total=_TRIES, redirect=5, backoff_factor=0.5, status_forcelist=PASSING, raise_on_status=False)
+
+
+def pool_of(url: str) -> urllib3.PoolManager:
+    """The connections by which an address is reached: by a proxy where the environment names one for it."""
+    return _pool(_proxy(url), os.getpid())
 
 
 @lru_cache(maxsize=8)
@@ -164,7 +167,8 @@ def _signed(bucket: str, key: str) -> str:
     return str(session.client("s3").generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}))
 
 
-def _cause(error: Exception) -> str:
+def cause_of(error: Exception) -> str:
+    """Why a request failed, in a few words: without addresses, which may hold keys."""
     reason = getattr(error, "reason", None) or error
     text = re.sub(r"<[^>]*>|HTTPS?Connection(Pool)?\([^)]*\):?", "", str(reason)).strip(" :")
     return (text or type(reason).__name__)[:160]

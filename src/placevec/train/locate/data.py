@@ -52,6 +52,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.at)
 
+    def take(self, rows: slice) -> Examples:
+        """Some of the rows."""
+        own = (self.at[rows], self.lonlat[rows], self.region[rows], self.ids[rows], self.assets[rows])
+        return Examples(self.store, *own)
+
     def images(self, rows: Rows) -> NDArray[np.uint8]:
         """The images (m, bands, S, S) of some of the n rows."""
         return self.store.read(self.at[rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -45,8 +45,8 @@ def finish(
     before: Prediction | None,
     *,
     groups: NDArray[Any] | None = None,
-    choose: bool = True,
-    features: list[NDArray[np.float32]] | None = None,
+    choose: bool = False,
+    features: Sequence[NDArray[np.float32]] | None = None,
     kept: bool = False,
 ) -> Finished:
     """Add gallery and calibration, choose the point estimate, and say how good it is on the validation rows.
@@ -62,27 +62,29 @@ def finish(
         features: of the backbones for all rows of the store, where they are known.
         kept: whether the weights are those of the phase before, because this one did not improve on them.
     """
+    found = dict(result.initial if kept else result.metrics)
     evaluation: dict[str, Any] = {
         "phase": phase,
         "steps": result.steps,
         "best_step": result.best_step,
         "kept_the_phase_before": kept,
         "rows": {"train": len(data.train), "val": len(data.val), "calibration": len(data.calibration)},
-        "validation": dict(result.metrics),
+        "validation": found,
         "before_training": dict(result.initial),
+        **({"tried": dict(result.metrics)} if kept else {}),
     }
-    scores = {f"{phase}/{name}": value for name, value in result.metrics.items()}
+    scores = {f"{phase}/{name}": value for name, value in found.items()}
     if phase == "province":
         return Finished(_scored(locator, scores), evaluation, scores)
     locator = with_gallery(locator, data.train, features)
     if len(data.val):
-        outputs = _outputs(locator, data.val, features)
+        outputs = outputs_of(locator, data.val, features)
         if choose:
             chosen = _point(locator, data.val, outputs)
             evaluation["point"] = chosen
             locator = locator.decoded(point=chosen)
     if len(data.calibration) >= FEWEST:
-        held = locator.holdout(_outputs(locator, data.calibration, features), data.calibration.lonlat, groups)
+        held = locator.holdout(outputs_of(locator, data.calibration, features), data.calibration.lonlat, groups)
         decoding = locator.decoding
         calibration = fit_calibration(
             held,
@@ -95,7 +97,7 @@ def finish(
         evaluation["calibration"] = calibration.to_json()
     if len(data.val):
         prediction = locator.decode(outputs)
-        evaluation["decoders"] = _decoders(prediction, data.val)
+        evaluation["decoders"] = _decoders(prediction, data.val, locator.decoding.reach_m)
         figures = point_figures(data.val.lonlat, prediction.points)
         evaluation["end_to_end"] = figures
         scores |= {f"{phase}/{name}": value for name, value in figures.items()}
@@ -105,11 +107,13 @@ def finish(
     return Finished(_scored(locator, scores), evaluation, scores)
 
 
-def with_gallery(locator: Locator, train: Examples, features: list[NDArray[np.float32]] | None = None) -> Locator:
+def with_gallery(locator: Locator, train: Examples, features: Sequence[NDArray[np.float32]] | None = None) -> Locator:
     """The locator with the training images by their vectors."""
-    vectors = np.concatenate([locator.encode(batch) for batch in _batches(train)]) if features is None else None
-    if vectors is None:
-        vectors = _outputs(locator, train, features).fused
+    if features is None:
+        vectors = np.concatenate([locator.encode(batch) for batch in _batches(train)])
+    else:
+        # In parts: answers are laws over all cells, and only the vectors are kept.
+        vectors = np.concatenate([outputs_of(locator, part, features).fused for part in _split(train)])
     cells = locator.geocells.rows(train.lonlat, train.region)
     gallery = Gallery.of(train.ids, train.lonlat, vectors, cells, train.assets)
     return locator.with_gallery(gallery)
@@ -126,17 +130,23 @@ def _scored(locator: Locator, scores: Mapping[str, float]) -> Locator:
     return locator.with_card(card)
 
 
-def _batches(examples: Examples) -> Any:
-    for start in range(0, len(examples), _TOGETHER):
-        yield examples.batch(np.arange(start, min(start + _TOGETHER, len(examples))))
-
-
-def _outputs(locator: Locator, examples: Examples, features: list[NDArray[np.float32]] | None) -> Outputs:
+def outputs_of(locator: Locator, examples: Examples, features: Sequence[NDArray[np.float32]] | None = None) -> Outputs:
+    """What the network says of some rows, by the features of all rows of the store where they are known."""
     if features is None:
         return Outputs.joined([locator.outputs(batch) for batch in _batches(examples)])
     every = np.arange(len(examples))
     own = [np.asarray(values[examples.at]) for values in features]
     return locator.outputs_of_features(own, examples.columns(every))
+
+
+def _batches(examples: Examples) -> Iterator[dict[str, NDArray[Any]]]:
+    for start in range(0, len(examples), _TOGETHER):
+        yield examples.batch(np.arange(start, min(start + _TOGETHER, len(examples))))
+
+
+def _split(examples: Examples) -> Iterator[Examples]:
+    for start in range(0, len(examples), _TOGETHER):
+        yield examples.take(slice(start, start + _TOGETHER))
 
 
 def _point(locator: Locator, val: Examples, outputs: Outputs) -> PointKind:
@@ -150,6 +160,7 @@ def _point(locator: Locator, val: Examples, outputs: Outputs) -> PointKind:
     return kinds[int(np.argmin(errors))]
 
 
-def _decoders(prediction: Prediction, val: Examples) -> dict[str, dict[str, float]]:
+def _decoders(prediction: Prediction, val: Examples, reach_m: float) -> dict[str, dict[str, float]]:
+    """The figures of every point estimate that can be made of the same laws."""
     kinds: tuple[PointKind, ...] = get_args(PointKind)
-    return {kind: point_figures(val.lonlat, points(prediction.mixture, kind)) for kind in kinds}
+    return {kind: point_figures(val.lonlat, points(prediction.mixture, kind, reach_m=reach_m)) for kind in kinds}

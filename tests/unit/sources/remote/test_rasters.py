@@ -31,7 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         http,
         "_retries",
-        lambda: urllib3.Retry(total=1, backoff_factor=0, status_forcelist=http._AGAIN, raise_on_status=False),
+        lambda: urllib3.Retry(total=1, backoff_factor=0, status_forcelist=http.PASSING, raise_on_status=False),
     )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
