@@ -20,6 +20,8 @@ from placevec.table.places import Places
 
 # Of no use in an answer: the vectors themselves, and what `geometry` says already.
 _NOT_SHOWN = ("id", "geometry", "bbox", "embedding")
+# Digits after the point in a guess's records: a centimetre of degrees, a metre of kilometres.
+_DEGREES, _KM, _SHARE = 7, 3, 6
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,13 @@ class Region:
     polygon: BaseGeometry
     area_m2: float
 
+    def to_geometry(self) -> dict[str, Any]:
+        """The polygon as a GeoJSON geometry, to a centimetre."""
+        # Point by point: what looks alike after rounding stays, so that no piece vanishes.
+        rounded = shapely.set_precision(self.polygon, 10.0**-_DEGREES, mode="pointwise")
+        found: dict[str, Any] = json.loads(shapely.to_geojson(rounded))
+        return found
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -197,10 +206,10 @@ class Evidence:
         """A JSON object."""
         return {
             "id": self.id,
-            "lon": jsonable(self.lonlat.lon[0]),
-            "lat": jsonable(self.lonlat.lat[0]),
-            "similarity": jsonable(self.similarity),
-            "distance_km": jsonable(self.distance_m / 1e3),
+            "lon": _rounded(self.lonlat.lon[0], _DEGREES),
+            "lat": _rounded(self.lonlat.lat[0], _DEGREES),
+            "similarity": _rounded(self.similarity, _SHARE),
+            "distance_km": _rounded(self.distance_m / 1e3, _KM),
             **({"asset": self.asset} if self.asset else {}),
         }
 
@@ -292,9 +301,9 @@ class Guess:
             {
                 **head,
                 "rank": rank + 1,
-                "lon": jsonable(self.lonlat.lon[rank]),
-                "lat": jsonable(self.lonlat.lat[rank]),
-                "weight": jsonable(weight),
+                "lon": _rounded(self.lonlat.lon[rank], _DEGREES),
+                "lat": _rounded(self.lonlat.lat[rank], _DEGREES),
+                "weight": _rounded(weight, _SHARE),
                 **({"label": self.labels[rank]} if self.labels else {}),
             }
             for rank, weight in enumerate(self.weights)
@@ -309,8 +318,8 @@ class Guess:
             "regions": [
                 {
                     "level": region.level,
-                    "area_km2": region.area_m2 / 1e6,
-                    "polygon": json.loads(shapely.to_geojson(region.polygon)),
+                    "area_km2": _rounded(region.area_m2 / 1e6, _KM),
+                    "polygon": region.to_geometry(),
                 }
                 for region in self.regions
             ],
@@ -319,14 +328,15 @@ class Guess:
 
     def to_summary(self) -> dict[str, Any]:
         """What of the guess fits a line: the point, the named region, confidence and radius, in km."""
-        found: dict[str, Any] = {"lon": jsonable(self.point.lon[0]), "lat": jsonable(self.point.lat[0])}
+        lon, lat = (_rounded(value[0], _DEGREES) for value in (self.point.lon, self.point.lat))
+        found: dict[str, Any] = {"lon": lon, "lat": lat}
         if self.region_name:
-            found |= {"region": self.region_name, "region_probability": jsonable(self.region_probability)}
-        found["confidence"] = jsonable(self.confidence)
+            found |= {"region": self.region_name, "region_probability": _rounded(self.region_probability, _SHARE)}
+        found["confidence"] = _rounded(self.confidence, _SHARE)
         if math.isfinite(self.confidence_m):
             found["confidence_km"] = self.confidence_m / 1e3
         if math.isfinite(self.radius_m):
-            found |= {"radius_km": self.radius_m / 1e3, "radius_level": jsonable(self.radius_level)}
+            found |= {"radius_km": _rounded(self.radius_m / 1e3, _KM), "radius_level": jsonable(self.radius_level)}
         return found
 
 
@@ -408,6 +418,12 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, np.ndarray | Sequence | set | frozenset):
         return [jsonable(item) for item in value]
     return str(value)
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    """A number as a record shows it; None where it is not finite."""
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else None
 
 
 def _attributes(places: Places) -> list[dict[str, Any]]:

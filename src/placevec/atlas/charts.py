@@ -15,6 +15,8 @@ from placevec.atlas.palettes import CATEGORICAL
 from placevec.atlas.scores import SPLIT_NOTES, SPLIT_WORDS, ScoreRow, best, plain, ranked_features, split_order
 from placevec.errors import SchemaError
 
+_NEAR = 0.3  # what lies beyond the page by less than this share of its width is brought onto it
+
 
 def bar_figure(
     path: str | Path,
@@ -97,11 +99,13 @@ def _limits(rows: Sequence[ScoreRow], *, higher_is_better: bool) -> tuple[float,
     middle = float(np.median(means))
     low, high = float(min(ends.min(initial=np.inf), means.min())), float(max(ends.max(initial=-np.inf), means.max()))
     if higher_is_better:
-        low = max(low, min(middle - reach, float(better.min())))
+        least = min(middle - reach, float(better.min()))
+        low = max(low, float(means.min()) if means.min() >= least - _NEAR * (high - least) else least)
         low = 0.0 if 0 < low < 0.4 * high else low
     else:
-        high = min(high, max(middle + reach, float(better.max())))
         low = 0.0 if low > 0 else low
+        most = max(middle + reach, float(better.max()))
+        high = min(high, float(means.max()) if means.max() <= most + _NEAR * (most - low) else most)
     room = 0.04 * max(high - low, 1e-6)
     return low - room, high + room
 

@@ -72,10 +72,15 @@ def map_figure(
     width = NARROW - left - EDGE / 2 if below else WIDTH - left - GAP - LEGEND - EDGE
     width = min(width, TALLEST / ratio)
     tall = width * ratio
-    side = (legend_ink.height(legend) if legend else 0) + 0.75
     total = NARROW if below else max(left + width + GAP + LEGEND + EDGE, 6.2)
+    beside = total - left - EDGE if below else LEGEND
+    foot = _foot(frame, note)
+    trial = ink.sheet(beside)
+    _column(trial, frame, width, legend, foot, below=below)
+    side = trial.y
     top = ink.heading(ink.new_figure(total, 4), title, subtitle, left=EDGE)
-    figure = ink.new_figure(total, top + (tall + GAP + side if below else max(tall, side)) + 0.45)
+    # Below a map beside its legend stand the degrees of the graticule.
+    figure = ink.new_figure(total, top + (tall + GAP + side + EDGE if below else max(tall + 0.45, side + EDGE)))
     ink.heading(figure, title, subtitle, left=EDGE)
     height = float(figure.get_size_inches()[1])
     axes = figure.add_axes((left / total, 1 - (top + tall) / height, width / total, tall / height))
@@ -97,23 +102,9 @@ def map_figure(
             # A query may lie outside the region that is drawn.
             held = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
             axes.plot(np.asarray(x)[held], np.asarray(y)[held], **symbol)
-    foot = _foot(frame, note)
-    if below:
-        pen = Pen(figure, left, top + tall + GAP, total - left - EDGE, side + 0.3)
-        _scale_bar(pen, frame, width)
-        pen.skip(0.12)
-    else:
-        pen = Pen(figure, left + width + GAP, top, LEGEND, max(tall, side) + 0.3)
-    if legend is not None:
-        legend_ink.draw(pen, legend)
-    if below:
-        pen.skip(0.12)
-    else:
-        # The scale bar stands level with the foot of the map, or below a legend that is longer.
-        pen.y = max(pen.y + 0.3, tall - 0.42 - 0.15 * len(foot))
-        _scale_bar(pen, frame, width)
-    for line in foot:
-        pen.line(line, size=SMALL - 0.6, color=GREY)
+    at = (left, top + tall + GAP) if below else (left + width + GAP, top)
+    pen = Pen(figure, *at, beside, side if below else max(tall, side))
+    _column(pen, frame, width, legend, foot, below=below, level=tall)
     return ink.save(figure, path)
 
 
@@ -299,6 +290,32 @@ def _lines(axes: Any, frame: Frame, boundary: Any) -> None:
         cut = np.append(False, seam[1:] & seam[:-1])
         style = {"color": "#22262e", "linewidth": 0.7, "alpha": 0.85, "solid_joinstyle": "round", "zorder": 3}
         _plot(axes, frame, x, y, cut, **style)
+
+
+def _column(
+    pen: Pen,
+    frame: Frame,
+    width: float,
+    legend: Legend | None,
+    foot: Sequence[str],
+    *,
+    below: bool,
+    level: float = 0.0,
+) -> None:
+    """What explains a map `width` inches wide: legend, scale bar, foot; below it, or beside it down to its `level`."""
+    if below:
+        _scale_bar(pen, frame, width)
+        pen.skip(0.12)
+    if legend is not None:
+        legend_ink.draw(pen, legend)
+    if below:
+        pen.skip(0.12)
+    else:
+        # The scale bar stands level with the foot of the map, or below a legend that is longer.
+        pen.y = max(pen.y + 0.3, level - 0.42 - 0.15 * len(foot))
+        _scale_bar(pen, frame, width)
+    for line in foot:
+        pen.line(line, size=SMALL - 0.6, color=GREY)
 
 
 def _scale_bar(pen: Pen, frame: Frame, map_inches: float) -> None:

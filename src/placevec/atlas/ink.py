@@ -23,6 +23,7 @@ INK, GREY, FAINT, PAPER, GROUND = "#16181d", "#5b626d", "#c9ced6", "#ffffff", "#
 ACCENT, BASELINE = "#0072b2", "#8a919c"
 TITLE, BODY, SMALL = 14.0, 8.6, 7.4  # points
 EDGE = 0.3  # inches around a figure
+_SHEET = 40.0  # inches: longer than any column
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -50,6 +51,12 @@ def write(axes: Any, x: float, y: float, text: str, **style: Any) -> Any:
     """Text as it stands: a dollar sign in a name never starts a formula."""
     style = {"size": BODY, "color": INK, "family": "DejaVu Sans", "va": "top", "parse_math": False} | style
     return axes.text(x, y, text, **style)
+
+
+def halo() -> list[Any]:
+    """The effect of a white rim around letters, for text that stands on lines."""
+    effects = need("matplotlib.patheffects", extra="plot", purpose="drawing figures")
+    return [effects.Stroke(linewidth=2.4, foreground=PAPER), effects.Normal()]
 
 
 def heading(figure: Any, title: str, subtitle: str, *, left: float = EDGE) -> float:
@@ -151,3 +158,8 @@ class Pen:
     def skip(self, inches: float) -> None:
         """Move down."""
         self.y += inches
+
+
+def sheet(width: float) -> Pen:
+    """A pen on a long sheet of its own, to see how far down a column `width` inches wide will reach."""
+    return Pen(new_figure(width, _SHEET), 0.0, 0.0, width, _SHEET)

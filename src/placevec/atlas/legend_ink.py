@@ -25,17 +25,11 @@ def draw(pen: Pen, legend: Legend) -> None:
         _ramp(pen, legend)
 
 
-def height(legend: Legend) -> float:
-    """Inches that the legend takes, about."""
-    if isinstance(legend, ClassLegend):
-        return 0.5 + 0.21 * (len(legend.names) + bool(legend.rest))
-    if isinstance(legend, BinLegend):
-        return 1.3 + 0.24 * len(legend.shares)
-    if isinstance(legend, PcaLegend):
-        return 3.4 if legend.agreement is None else 4.2
-    words = (legend.mark, legend.cross, legend.left_out)
-    more = sum(0.26 for text in words[1:] if text) + 0.17 * sum(len(text) // 24 for text in words)
-    return 1.9 + (0.16 if legend.scale == "log" else 0) + more
+def height(legend: Legend, width: float) -> float:
+    """Inches that the legend takes in a column `width` inches wide: it is drawn on a sheet that nobody sees."""
+    pen = ink.sheet(width)
+    draw(pen, legend)
+    return pen.y
 
 
 def _pca(pen: Pen, legend: PcaLegend) -> None:

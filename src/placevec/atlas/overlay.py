@@ -123,7 +123,7 @@ def overlay_figure(
     legend = _legend(ends, float(values.max()))
     if ends[0] > 0:
         facts = [*facts, f"half of the image lies at {ink.number(ends[0])} or above: colour is what stands out of that"]
-    column = legend_ink.height(legend) - 0.35 + 0.6 + 0.24 * len(marks) + 0.3 + _facts_height(facts)
+    column = legend_ink.height(legend, SIDE) + 0.4 + 0.22 * len(marks) + _facts_height(facts)
     thumb = min(1.25, SIDE / 2 - 0.1)
     column += thumb * min(1.0, tall / wide if wide >= tall else 1.0) + 0.3
     top = ink.heading(ink.new_figure(total, 4), query, subtitle, left=EDGE)

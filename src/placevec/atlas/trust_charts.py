@@ -70,6 +70,8 @@ def reliability_figure(
             color="#a34700",
             va="bottom",
             ha="right",
+            zorder=6,
+            path_effects=ink.halo(),
         )
     _shares(axes, "x", "what was said")
     _shares(axes, "y", "how often it came true")
@@ -134,7 +136,18 @@ def risk_figure(
     axes.set_ylim(0, scale)
     if constant is not None:
         axes.axhline(constant, color=BASELINE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
-        ink.write(axes, 0.012, constant + 0.012 * scale, constant_words, va="bottom", color=GREY, size=SMALL)
+        ink.write(
+            axes,
+            0.988,
+            constant + 0.012 * scale,
+            constant_words,
+            va="bottom",
+            ha="right",
+            color=GREY,
+            size=SMALL,
+            zorder=6,
+            path_effects=ink.halo(),
+        )
     for number, (name, x, y) in enumerate(drawn):
         own = number == 0
         colour = ACCENT if own else GREY
@@ -145,7 +158,8 @@ def risk_figure(
         at = 0.46 if own else 0.62
         height_there = float(np.interp(at, x, y)) + (0.03 if own else -0.025) * scale
         place = {"va": "bottom", "ha": "right"} if own else {"va": "top", "ha": "left"}
-        ink.write(axes, at, height_there, name, color=colour, size=BODY, weight="bold", **place)
+        style = {"color": colour, "size": BODY, "weight": "bold", "zorder": 6, "path_effects": ink.halo()}
+        ink.write(axes, at, height_there, name, **style, **place)
     _shares(axes, "x", "share of the photos that are answered, the surest first")
     axes.set_ylabel("error of those, km", size=SMALL, color=GREY)
     axes.tick_params(labelsize=SMALL, labelcolor=GREY, color=FAINT, length=3)

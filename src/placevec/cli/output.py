@@ -24,6 +24,9 @@ class Form(StrEnum):
     geojson = "geojson"
 
 
+_WIDE = 8  # columns; a single record with more is printed as a list of its facts
+_WHOLE = 24  # letters of an id that is not folded
+
 Record = Mapping[str, Any]
 # done so far, all there is, and what is known about it ("loss", "skipped", ...)
 Progress = Callable[[int, int, Mapping[str, Any]], None]
@@ -140,10 +143,23 @@ def _print_table(records: Sequence[Record], title: str, stream: TextIO) -> None:
     from rich.table import Table
 
     names = _columns(records)
-    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left")
+    listed = len(records) == 1 and len(names) > _WIDE
+    if listed:
+        # One record of many facts would be a row of slivers.
+        records, names = [{"": name, "value": _cell(records[0][name])} for name in names], ["", "value"]
+    table = Table(
+        title=title or None, box=SIMPLE_HEAD, title_justify="left", show_header=not listed, padding=(0, 1, 0, 0)
+    )
+    console = Console(file=stream)
+    cells = {name: [_cell(record.get(name)) for record in records] for name in names}
+    wide = sum(max(map(len, (name, *cells[name]))) + 2 for name in names) > console.width
     for name in names:
         numeric = all(isinstance(r.get(name), int | float) or r.get(name) is None for r in records)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        # Where there is little room, heads are broken at each word, so that cells need not be.
+        head = name.replace(" ", "\n") if wide else name
+        # An id that is folded in two can be neither read nor copied.
+        whole = name in ("", "id") and max(map(len, cells[name]), default=0) <= _WHOLE
+        table.add_column(head, justify="right" if numeric else "left", overflow="fold", no_wrap=whole)
     for record in records:
         table.add_row(*(_cell(record.get(name)) for name in names))
-    Console(file=stream).print(table)
+    console.print(table)

@@ -84,8 +84,10 @@ def load_encoder(folder: str | Path, device: str = "cpu") -> Encoder:
         device: of torch, where the encoder has weights.
 
     Raises:
+        UsageError: torch has no such device here.
         CheckpointError: a file is missing, cut short or changed, or the weights do not fit the network of the card.
     """
+    _check_device(device)
     root = Path(folder)
     card = read_card(root)
     for name, digest in {**({WEIGHTS: card.weights_sha256} if card.weights_sha256 else {}), **card.assets}.items():
@@ -108,6 +110,18 @@ def load_encoder(folder: str | Path, device: str = "cpu") -> Encoder:
     except PlacevecError as error:
         raise CheckpointError(f"{root / CARD}: {error}") from error
     return encoder
+
+
+def _check_device(device: str) -> None:
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # whichever the build of torch raises
+        told = str(error).splitlines()[0][:80]
+        raise UsageError(f"torch has no device {device!r} here ({told}): give cpu, or cuda on a GPU machine") from None
 
 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], where: str | Path) -> None:

@@ -268,12 +268,11 @@ def parse_near(text: str) -> tuple[float, float, float]:
         UsageError: it is not a point and a distance.
     """
     parts = [part.strip() for part in text.split(",")]
-    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(km|m)", parts[-1].lower())
     try:
-        if len(parts) != 3 or match is None:
+        if len(parts) != 3:
             raise ValueError
-        lon, lat = float(parts[0]), float(parts[1])
-    except ValueError:
+        lon, lat, metres = float(parts[0]), float(parts[1]), parse_distance(parts[2])
+    except (ValueError, UsageError):
         raise UsageError(
             f"{text!r} is not a point and a distance; write LON,LAT,DISTANCE such as -8.41,40.21,25km (units: m, km)"
         ) from None
@@ -281,7 +280,19 @@ def parse_near(text: str) -> tuple[float, float, float]:
         LonLat.of(lon, lat)
     except CoordinateError as error:
         raise UsageError(str(error).removeprefix("row 0: ")) from None
-    return lon, lat, float(match[1]) * (1000.0 if match[2] == "km" else 1.0)
+    return lon, lat, metres
+
+
+def parse_distance(text: str) -> float:
+    """The metres that "25km" or "800m" writes; the unit must be written.
+
+    Raises:
+        UsageError: it is not a distance.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(km|m)", text.strip().lower())
+    if match is None:
+        raise UsageError(f"{text!r} is no distance: write it like 60km or 800m")
+    return float(match[1]) * (1000.0 if match[2] == "km" else 1.0)
 
 
 def _check_radius(metres: float) -> None:

@@ -261,6 +261,7 @@ def _uint64(array: object) -> CellArray:
 
 
 def ragged(rings: CellArray) -> Ragged:
+    """Neighbours (n, m) of n cells as lists of unequal length, without the zeros that stand for none."""
     present = rings != 0
     offsets = np.concatenate([[0], np.cumsum(present.sum(axis=1))]).astype(np.int64)
     return Ragged(offsets, rings[present])

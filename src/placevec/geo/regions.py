@@ -114,6 +114,27 @@ class Regions:
         """The area (P,) of each region in square metres, see `spherical_areas_m2`."""
         return spherical_areas_m2(self.polygons)
 
+    def overlaps(self, share: float = 0.01) -> list[tuple[str, str, float]]:
+        """Pairs of regions with their common area in square metres, where that is over `share` of the smaller one.
+
+        Points there are in the first of the two. Borders of real regions overlap a little: they were drawn apart.
+        """
+        one, other = shapely.STRtree(self.polygons).query(self.polygons, predicate="intersects")
+        once = one < other
+        one, other = one[once], other[once]
+        common = spherical_areas_m2(shapely.intersection(self.polygons[one], self.polygons[other]))
+        smaller = np.minimum(self.areas_m2[one], self.areas_m2[other])
+        order = np.lexsort((other, one))
+        large = order[common[order] > share * smaller[order]]
+        return [(self.names[one[at]], self.names[other[at]], float(common[at])) for at in large.tolist()]
+
+    def warnings(self) -> list[str]:
+        """What is odd about the regions, in words: pairs that overlap."""
+        return [
+            f"{one} and {other} overlap in {common / 1e6:,.0f} km²: what lies there counts for {one} alone"
+            for one, other, common in self.overlaps()
+        ]
+
     def row(self, name: str) -> int:
         """The row of the region called `name`; DataError if there is none."""
         if name not in self.names:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 from placevec.errors import DataError, UsageError
 
@@ -198,6 +197,8 @@ def _ones(values: Codes) -> Rows:
 
 def _low_frequencies(pixels: int) -> Floats:
     """(8, pixels): area means to 32, then the 8 lowest frequencies of the orthonormal DCT-II, as one product."""
+    from scipy.fft import dct  # slow to import, and most who import this module compare nothing
+
     edge = np.linspace(0.0, pixels, GREY + 1)
     pixel = np.arange(pixels)
     overlap = np.minimum(edge[1:, None], pixel + 1) - np.maximum(edge[:-1, None], pixel)

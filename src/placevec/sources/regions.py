@@ -113,6 +113,8 @@ def _features(path: Path) -> list[dict[str, Any]]:
 
 
 def _polygon(path: str | Path, row: int, name: str, geometry: Any) -> Polygon | MultiPolygon:
+    if geometry is None:
+        raise DataError(f"{path}: feature {row} ({name}) has no geometry: give its polygon, or leave it out")
     try:
         return unwrap_polygon(shapely.geometry.shape(geometry))
     except (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec import __version__
-from placevec.errors import DataError, SchemaError, UsageError
+from placevec.errors import DataError, FormatError, SchemaError, UsageError
 from placevec.geo.sphere import LonLat
 from placevec.measure.geolocation import Method, distances, method_rows
 from placevec.table import Places
@@ -62,6 +64,7 @@ def read_predictions(
 
     Raises:
         UsageError: another kind of file.
+        FormatError: it is not what its ending says.
         SchemaError: a column is missing, or no id is known.
         DataError: no row is left.
     """
@@ -144,11 +147,15 @@ def given_points(given: Predictions, block: str | None, draws: int, seed: int) -
 
 
 def _records(file: Path) -> list[dict[str, Any]]:
-    import csv
-    import json
-
     if not file.is_file():
         raise UsageError(f"{file} does not exist: give a file of predictions (.parquet, .csv, .jsonl)")
+    try:
+        return _rows(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{file}: this is no text of rows ({error.__class__.__name__}): write it again") from None
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
     if file.suffix == ".parquet":
         from placevec.table.parquet import open_parquet
 

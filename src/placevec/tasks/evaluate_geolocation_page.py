@@ -56,7 +56,7 @@ REGION_HEADS = {
     "training_photos": "Trained on",
     "median_km": "Median error\nkm",
     "mean_km": "Mean\nkm",
-    "acc_25": "Within\n25 km",
+    "acc_25": "Within 25 km",
     "region_right": "Region right",
     "coverage_80": "80 % region\ncovers",
     "nearest_image_median_km": "Nearest image\nmedian km",
@@ -96,7 +96,7 @@ def html_report(found: GeolocationEvaluation, drawn: Mapping[str, Path]) -> Page
         page.table(_class_rows(found), _CLASS_HEADS, "Accuracies of the law, not of the point")
     if found.laws:
         page.section("What the law says", LAWS)
-        page.table(_law_rows(found), _law_heads(found), "Laws of the place")
+        page.table(_law_rows(found), _LAW_HEADS, "Laws of the place")
     if found.confidence:
         page.section("Confidence", _confidence_words(found))
         _figure(page, drawn, "reliability")
@@ -129,7 +129,7 @@ def markdown(found: GeolocationEvaluation, figures: Mapping[str, str] | None = N
     if found.classes:
         parts += ["## Regions and cells named", _aligned(_class_rows(found), _CLASS_HEADS)]
     if found.laws:
-        parts += ["## What the law says", LAWS, _aligned(_law_rows(found), _law_heads(found))]
+        parts += ["## What the law says", LAWS, _aligned(_law_rows(found), _LAW_HEADS)]
     if found.confidence:
         parts += ["## Confidence", _confidence_words(found), picture("reliability"), picture("risk")]
     parts += ["## How it was measured", METHOD]
@@ -139,6 +139,15 @@ def markdown(found: GeolocationEvaluation, figures: Mapping[str, str] | None = N
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+_LAW_HEADS = {
+    "name": "Law",
+    "nll": "NLL\nnats per km²",
+    "level": "Region",
+    "coverage": "Covers",
+    "uncorrected": "Covers\nuncorrected",
+    "median": "Area\nmedian km²",
+    "mean": "Area\nmean km²",
+}
 _CLASS_HEADS = {
     "name": "Who",
     "region_micro": "Region\nmicro",
@@ -154,7 +163,7 @@ def _subject(about: Mapping[str, Any]) -> str:
     cells = about.get("cells")
     where = f"blocks of {cells} held out" if cells else "as given"
     buffer = float(about.get("buffer_m") or 0.0)
-    far = f", {buffer / 1000:g} km from all training photos" if buffer else ""
+    far = f", {plain(buffer / 1000).removesuffix('.0')} km from all training photos" if buffer else ""
     return f"{about.get('model', '')}: {about.get('photos', 0):,} photos, {where}{far}"
 
 
@@ -202,25 +211,25 @@ def _class_rows(found: GeolocationEvaluation) -> list[dict[str, Any]]:
     return [{"name": name} | {key: shown(value[key], "acc_") for key in keys} for name, value in found.classes.items()]
 
 
-def _law_heads(found: GeolocationEvaluation) -> dict[str, str]:
-    known = set().union(*found.laws.values())
-    heads = {"name": "Law", "nll": "NLL\nnats per km²"}
-    for level in ("50", "80", "95"):
-        heads |= {
-            f"coverage_{level}": f"{level} % covers",
-            f"coverage_{level}_uncorrected": f"{level} %\nuncorrected",
-            f"area_{level}_median_km2": f"{level} % area\nmedian km²",
-            f"area_{level}_mean_km2": f"{level} % area\nmean km²",
-        }
-    return {key: head for key, head in heads.items() if key == "name" or key in known}
-
-
 def _law_rows(found: GeolocationEvaluation) -> list[dict[str, Any]]:
-    keys = list(_law_heads(found))[1:]
-    return [
-        {"name": name} | {key: shown(value.get(key, float("nan")), key) for key in keys}
-        for name, value in found.laws.items()
-    ]
+    """One row for each credible region of each law; its name and NLL stand in the first."""
+    rows = []
+    for name, value in found.laws.items():
+        first: dict[str, Any] = {"name": name, "nll": shown(value["nll"], "nll")}
+        for level in ("50", "80", "95"):
+            keys = {
+                "coverage": f"coverage_{level}",
+                "uncorrected": f"coverage_{level}_uncorrected",
+                "median": f"area_{level}_median_km2",
+                "mean": f"area_{level}_mean_km2",
+            }
+            if any(key in value for key in keys.values()):
+                cells = {head: shown(value.get(key, float("nan")), key) for head, key in keys.items()}
+                rows.append({"name": "", "nll": "", **first, "level": f"{level}\u00a0%", **cells})
+                first = {}
+        if first:
+            rows.append(dict(first))
+    return rows
 
 
 def _confidence_words(found: GeolocationEvaluation) -> str:

@@ -143,7 +143,7 @@ class GeolocationEvaluation:
     def headline(self) -> list[str]:
         """What came out, in a few lines; a loss is said to be one."""
         own = self.own
-        ends = f" ({plain(own.low['median_km'])}-{plain(own.high['median_km'])})" if "median_km" in own.low else ""
+        ends = f" ({plain(own.low['median_km'])} to {plain(own.high['median_km'])})" if "median_km" in own.low else ""
         said = [f"median error {plain(own.values['median_km'])} km{ends}"]
         for name, row in (
             ("nearest image", self.strongest(NEAREST)),
@@ -157,7 +157,9 @@ class GeolocationEvaluation:
         if versus:
             lines.append(f"{own.name} {words(versus[0], 'median_km')}")
             lost = [one for one in versus[1:] if one.outcome == "loses"]
-            lines += [f"{own.name} {words(one, 'median_km')}" for one in lost]
+            if lost:
+                others = "; ".join(f"{one.baseline} by {plain(-one.difference)} km" for one in lost)
+                lines.append(f"it loses to {others}" if versus[0].outcome != "loses" else f"it also loses to {others}")
         law = self.laws.get(own.name, {})
         if law:
             covers = ", ".join(

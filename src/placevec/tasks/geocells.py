@@ -15,9 +15,10 @@ from placevec.files import write_bytes
 from placevec.geo.geocells import GeoCellConfig, GeoCells, build_geocells
 from placevec.geo.regions import Regions, spherical_areas_m2
 from placevec.sources.places import read_places
-from placevec.sources.regions import read_regions
 from placevec.table import Places
 from placevec.tasks.export_places import export_places
+from placevec.tasks.photo_inputs import listed_places
+from placevec.tasks.regions import open_regions
 
 Progress = Callable[[int, int, Mapping[str, Any]], None]
 
@@ -43,7 +44,7 @@ class Made:
 
     @property
     def notes(self) -> list[str]:
-        """What was left out, and which regions have no cell."""
+        """What was left out, which regions have no cell, and which overlap."""
         found = []
         if self.unlocated:
             found.append(f"{self.unlocated:,} of {self.points:,} points left out: no coordinates")
@@ -52,7 +53,7 @@ class Made:
         empty = [record["region"] for record in self.cells.records() if record["cells"] == 0]
         if empty:
             found.append(f"no cell in {', '.join(empty)}: no point lies there")
-        return found
+        return [*found, *self.cells.regions.warnings()]
 
 
 def make_geocells(
@@ -72,7 +73,8 @@ def make_geocells(
     """Divide regions into geocells by the training points of a file, and write them.
 
     Args:
-        points: a table of placevec, a CSV or a GeoJSON; of the training fold alone, if a model is to be tested.
+        points: a table of placevec, a photo list, a CSV or a GeoJSON; of the training fold alone, if a model is to be
+            tested.
         regions: the regions, a GeoJSON of them, or "earth" for the whole Earth as one.
         out: where the outlines of the cells go with their facts; the ending says the form (.parquet, .csv, .geojson,
             .gpkg, .fgb).
@@ -96,8 +98,9 @@ def make_geocells(
     if not isinstance(regions, Regions):
         # The word stands for the Earth even where a file has its name; ./earth is the file.
         whole = str(regions) == EARTH
-        regions = Regions.whole_earth() if whole else read_regions(regions, column=column, rename=rename)
-    places = read_places(points, lon=lon, lat=lat)
+        regions = Regions.whole_earth() if whole else open_regions(regions, column=column, rename=rename)
+    listed = listed_places(points)
+    places = read_places(points, lon=lon, lat=lat) if listed is None else listed
     located = np.flatnonzero(places.located)
     cells = build_geocells(places.lonlat(located), regions, config, progress=progress)
     drawn = cell_places(cells)

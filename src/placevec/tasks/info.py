@@ -1,4 +1,4 @@
-"""`info`: what a table, a stencil, patches, a grid, a model or a study area is and where it came from."""
+"""`info`: what a table, a photo list, a stencil, patches, a grid, a model or a study area is and where it came from."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 from placevec.errors import FormatError
 from placevec.objects import Place, Remote, located
-from placevec.table import skipped_counts
+from placevec.table import Places, skipped_counts
 from placevec.tasks.patch_inputs import is_patch_set
+from placevec.tasks.photo_inputs import listed_places
 
 
 def info(path: str | Path) -> dict[str, Any]:
@@ -38,7 +39,21 @@ def info(path: str | Path) -> dict[str, Any]:
         )
     if where.suffix.lower() in (".tif", ".tiff"):
         return _grid(where)
-    return _stencil(where) if is_stencil(where) else _table(where)
+    if is_stencil(where):
+        return _stencil(where)
+    listed = listed_places(where)
+    return _table(where) if listed is None else _photos(where, listed)
+
+
+def _photos(path: Path, listed: Places) -> dict[str, Any]:
+    return {
+        "kind": "photo list",
+        "path": str(path),
+        "rows": len(listed),
+        "places": len(set(listed.keys)),
+        "located": int(listed.located.sum()),
+        "columns": [name for name in listed.data.schema.names if name not in ("id", "geometry", "bbox")],
+    }
 
 
 def _stencil(path: Place) -> dict[str, Any]:

@@ -207,4 +207,4 @@ def _comparison(places: Places, row: int, guess: Guess) -> dict[str, Any]:
     if not (np.isfinite(lon) and np.isfinite(lat)):
         return {"truth_lon": None, "truth_lat": None, "error_km": None}
     error = float(distance_m(LonLat.of(lon, lat), guess.point)[0])
-    return {"truth_lon": lon, "truth_lat": lat, "error_km": error / 1e3}
+    return {"truth_lon": round(lon, 7), "truth_lat": round(lat, 7), "error_km": round(error / 1e3, 3)}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 import numpy as np
-import shapely
 
 from placevec.errors import UsageError
 from placevec.files import whole
@@ -95,17 +94,19 @@ class GeoJson(_TextSink):
     def write(self, guess: Guess, more: Mapping[str, Any]) -> None:
         """See `Sink`."""
         for region in reversed(guess.regions):
-            facts = {"kind": "region", "photo": guess.id, "level": region.level, "area_km2": region.area_m2 / 1e6}
-            self._feature(f"{guess.id}#{region.level:g}", region.polygon, facts)
+            area = round(region.area_m2 / 1e6, 3)
+            facts = {"kind": "region", "photo": guess.id, "level": region.level, "area_km2": area}
+            self._feature(f"{guess.id}#{region.level:g}", region.to_geometry(), facts)
         facts = {"kind": "point", "photo": guess.id, **guess.to_summary(), **more}
-        self._feature(guess.id, shapely.Point(guess.point.lon[0], guess.point.lat[0]), facts)
+        point = {"type": "Point", "coordinates": [facts["lon"], facts["lat"]]}
+        self._feature(guess.id, point, facts)
 
-    def _feature(self, name: str, geometry: Any, facts: Mapping[str, Any]) -> None:
+    def _feature(self, name: str, geometry: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         self.stream.write(",\n" if self.count else '{"type":"FeatureCollection","features":[\n')
         feature = {
             "type": "Feature",
             "id": name,
-            "geometry": json.loads(shapely.to_geojson(geometry)),
+            "geometry": geometry,
             "properties": dict(facts),
         }
         self.stream.write(json.dumps(feature, ensure_ascii=False, allow_nan=False))
@@ -153,7 +154,7 @@ class ParquetSink:
 
 def flat(guess: Guess, more: Mapping[str, Any]) -> dict[str, Any]:
     """A guess in one line of numbers and texts: without hypotheses, outlines and evidence."""
-    areas = {f"area_{100 * one.level:g}_km2": one.area_m2 / 1e6 for one in guess.regions}
+    areas = {f"area_{100 * one.level:g}_km2": round(one.area_m2 / 1e6, 3) for one in guess.regions}
     return {"id": guess.id, **guess.to_summary(), **areas, **more}
 
 
@@ -162,17 +163,17 @@ def for_reading(guess: Guess, more: Mapping[str, Any]) -> dict[str, Any]:
     summary = guess.to_summary()
     shown: dict[str, Any] = {"id": guess.id}
     if guess.region_name:
-        shown["region"] = f"{guess.region_name} ({guess.region_probability:.0%})"
+        shown["region"] = f"{guess.region_name} {guess.region_probability:.0%}"
     shown |= {"lon": _round(summary["lon"], 3), "lat": _round(summary["lat"], 3)}
     near = f"within {summary['confidence_km']:g} km" if "confidence_km" in summary else "confidence"
     shown[near] = "" if summary["confidence"] is None else f"{summary['confidence']:.0%}"
     if "radius_km" in summary:
-        shown[f"{guess.radius_level:.0%} radius, km"] = _round(summary["radius_km"], 0)
+        shown[f"{guess.radius_level:.0%} radius km"] = _round(summary["radius_km"], 0)
     region = min(guess.regions, key=lambda one: abs(one.level - _TABLE_LEVEL), default=None)
     if region is not None:
-        shown[f"{region.level:.0%} region, km²"] = f"{region.area_m2 / 1e6:,.0f}"
+        shown[f"{region.level:.0%} region km²"] = f"{region.area_m2 / 1e6:,.0f}"
     if "error_km" in more:
-        shown["error, km"] = _round(more["error_km"], 1)
+        shown["error km"] = _round(more["error_km"], 1)
     return shown
 
 

@@ -184,6 +184,8 @@ def _found(
     if landmarks is not None:
         raise UsageError("--landmarks is for the layout gldv2: give --layout gldv2, or leave it out")
     if Path(where).is_dir():
+        if images is not None:
+            raise UsageError(f"--images is for a list of photos, and {where} is a folder of them: leave it out")
         if columns is not None and columns != Columns():
             raise UsageError(f"{where} is a folder of photos, which has no columns: leave out their names")
         return folder_of_photos(where)

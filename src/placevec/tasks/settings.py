@@ -115,6 +115,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
         if path in found:
             raise UsageError(f"--config sets {path!r} twice: give it one value, or --sweep {path}=VALUE,VALUE")
         found[path] = _toml(value)
+        if isinstance(found[path], str) and value[0] in "[{":
+            raise UsageError(f"--config {text!r}: this is no list or table of TOML; write [1, 2] or {{kind = 'net'}}")
     return found
 
 

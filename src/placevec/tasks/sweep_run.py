@@ -55,7 +55,10 @@ class SweepRun:
         self.folder, self.objective, self.swept, self.settings = folder, objective, swept, settings
         self.options, self.untrained = options, untrained
         full = full_settings(objective, settings)
-        full["loop"] = LoopConfig(**full["loop"]).identity()  # how often a log is written does not count
+        # A locator has a loop for each of its phases.
+        for part in [full] if "loop" in full else [one for one in full.values() if isinstance(one, dict)]:
+            if "loop" in part:
+                part["loop"] = LoopConfig(**part["loop"]).identity()  # how often a log is written does not count
         self.key = digest_json([objective, full, about])
         self.record = self._read()
 

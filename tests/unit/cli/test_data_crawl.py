@@ -92,7 +92,7 @@ def test_the_key_is_in_nothing_that_is_said_or_written(served, tmp_path, capsys,
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--tile", "50"], "not a point and a distance"),
+        (["--tile", "50"], "is no distance"),
         (["--licences", "mine"], "choose of: reuse"),
         (["--since", "spring"], "is no date"),
         (["--rate", "0"], "positive"),

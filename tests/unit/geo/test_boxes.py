@@ -14,6 +14,7 @@ from placevec.geo.boxes import (
     in_circle,
     in_polygon,
     parse_bbox,
+    parse_distance,
     parse_near,
     split_box,
     unwrap_polygon,
@@ -205,6 +206,13 @@ def test_parse_bbox():
     for bad in ("", "1,2,3", "a,b,c,d", "1,2,3,4,5", "0,50,1,40", "nan,0,1,1"):
         with pytest.raises(UsageError):
             parse_bbox(bad)
+
+
+def test_parse_distance():
+    assert [parse_distance(text) for text in ("25km", " 1.5 KM", "300m", ".5 km")] == [25_000.0, 1500.0, 300.0, 500.0]
+    for bad in ("", "25", "km", "-5km", "5 miles", "1,5km", "inf m"):
+        with pytest.raises(UsageError, match="is no distance: write it like 60km"):
+            parse_distance(bad)
 
 
 def test_parse_near():

@@ -108,7 +108,7 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     [
         (["--regions", "absent.geojson"], "absent.geojson: no such file", 1),
         (["--regions", "earth", "--dense", "70km"], "at most 70 km where dense", 2),
-        (["--regions", "earth", "--dense", "5"], "not a point and a distance", 2),
+        (["--regions", "earth", "--dense", "5"], "is no distance", 2),
         (["--regions", "earth", "--rename", "a"], "write OLD=NEW", 2),
         (["--regions", "earth", "--geojson", "cells.json5"], "ends in .geojson", 2),
         (["--regions", "earth", "--lon", "lon"], "column", 1),

@@ -147,7 +147,7 @@ def test_options_that_do_not_go_together(folder: Path, monkeypatch, capsys) -> N
         "none -o l.parquet": "does not exist",
         "in -o l.parquet --region-column label": "names of which regions",
         "in -o l.parquet --regions r.geojson --rename Sind": "write OLD=NEW",
-        "in -o l.parquet --near far": "not a point and a distance",
+        "in -o l.parquet --near far": "is no distance",
     }.items():
         assert run(["data", "photos", *words.split()]) == 2, words
         assert match in capsys.readouterr().err

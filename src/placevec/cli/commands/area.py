@@ -102,7 +102,7 @@ def captions(
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.area_captions import area_captions
 
     if out is None and folder is None:
@@ -121,7 +121,7 @@ def captions(
             osm=osm,
             cover=cover,
             classes=classes,
-            ground_m=None if ground is None else parse_near(f"0,0,{ground}")[2],
+            ground_m=None if ground is None else parse_distance(ground),
             raster=raster,
             pixels=pixels,
             bands=reads.bands_from(bands),

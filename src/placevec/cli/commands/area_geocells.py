@@ -16,7 +16,7 @@ def command(
     points: Annotated[
         Path, typer.Argument(help="Training points: a table, a CSV or a GeoJSON.", show_default=False, metavar="POINTS")
     ],
-    regions: Annotated[str, typer.Option(help="A GeoJSON of regions, or earth for the whole Earth.")],
+    regions: Annotated[str, typer.Option(help="A GeoJSON of regions, dataset:NAME, a study area's folder, or earth.")],
     column: Annotated[str | None, typer.Option(help="The property that names a region; the only one that can.")] = None,
     rename: Annotated[
         list[str] | None, typer.Option(help="A region by another name: OLD=NEW; may be repeated.")
@@ -55,18 +55,14 @@ def command(
     cells.parquet
     """
     from placevec.cli.output import emit, note, progress
-    from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.geo.geocells import GeoCellConfig
     from placevec.tasks.geocells import make_geocells
+    from placevec.tasks.regions import parse_renames
 
     def km(text: str) -> float:
-        return parse_near(f"0,0,{text}")[2] / 1000.0
+        return parse_distance(text) / 1000.0
 
-    pairs = [text.partition("=") for text in rename or ()]
-    odd = next((old for old, sign, new in pairs if not (old and sign and new)), None)
-    if odd is not None:
-        raise UsageError(f"--rename {odd!r}: write OLD=NEW, such as 'Azad Jammu and Kashmir=Azad Kashmir'")
     config = GeoCellConfig(
         min_points=min_points,
         min_samples=min_samples,
@@ -82,7 +78,7 @@ def command(
             regions,
             out,
             column=column,
-            rename={old: new for old, _, new in pairs},
+            rename=parse_renames(rename or []),
             lon=lon,
             lat=lat,
             config=config,

@@ -61,7 +61,7 @@ def command(
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.patches import area_patches
 
     if not layer:
@@ -69,7 +69,7 @@ def command(
     read = reads.patches_from(layer, ground, pixels, min_valid)
 
     def metres(text: str | None) -> float | None:
-        return None if text is None else parse_near(f"0,0,{text}")[2]
+        return None if text is None else parse_distance(text)
 
     with progress("patches", quiet=quiet) as told:
         made = area_patches(

@@ -87,6 +87,7 @@ def command(
     Example: placevec augment location.parquet --bank image.parquet --mode geo --buffer 20km -o augmented.parquet
     """
     from placevec.cli.output import emit, note, progress
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.augment import augment
 
     settings: dict[str, Any] = {}
@@ -95,10 +96,10 @@ def command(
     if tau is not None:
         settings["tau"] = tau
     if width:
-        settings["widths_m"] = [_metres(one) for one in width]
+        settings["widths_m"] = [parse_distance(one) for one in width]
     if degrees is not None:
         settings["degrees"] = degrees
-    apart = None if max_distance is None else _metres(max_distance)
+    apart = None if max_distance is None else parse_distance(max_distance)
     if mode is How.concat and apart is not None:
         settings["max_m"], apart = apart, None
     with progress("augment", quiet=quiet) as told:
@@ -111,7 +112,7 @@ def command(
             settings=settings,
             own=own,
             context=context,
-            buffer_m=0.0 if buffer is None else _metres(buffer),
+            buffer_m=0.0 if buffer is None else parse_distance(buffer),
             max_m=apart,
             folds=folds,
             index=index.value,
@@ -121,13 +122,3 @@ def command(
     for text in summary.notes:
         note(text)
     emit([summary.to_record()], form)
-
-
-def _metres(text: str) -> float:
-    from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
-
-    try:
-        return parse_near(f"0,0,{text}")[2]
-    except UsageError:
-        raise UsageError(f"{text!r} is no distance: write it like 60km or 800m") from None

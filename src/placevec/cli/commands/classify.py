@@ -101,7 +101,7 @@ def _by_example(
     form: Form | None,
 ) -> None:
     from placevec.cli.output import emit, note
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.results import jsonable
     from placevec.tasks.classify_examples import classify_by_example
 
@@ -113,7 +113,7 @@ def _by_example(
         map_out=map_out,
         ask=ask,
         block=block,
-        buffer_m=None if buffer is None else parse_near(f"0,0,{buffer}")[2],
+        buffer_m=None if buffer is None else parse_distance(buffer),
         filter=filter_from(None, None, None, where),
         seed=seed,
     )

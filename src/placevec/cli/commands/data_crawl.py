@@ -169,10 +169,10 @@ def _work(
     restart: bool,
 ) -> dict[str, Any]:
     """What the two commands have in common."""
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
 
     return {
-        "side_m": None if tile is None else parse_near(f"0,0,{tile}")[2],
+        "side_m": None if tile is None else parse_distance(tile),
         "per_tile": per_tile,
         "limit": limit,
         "threads": threads,

@@ -112,7 +112,7 @@ def command(
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.sources.photos import Columns
     from placevec.tasks.photos import default_rules, photos
     from placevec.tasks.regions import open_regions, parse_renames
@@ -133,6 +133,9 @@ def command(
     rules = replace(rules, **{name: value for name, value in given.items() if value is not None})
     if alike is not None:
         rules = replace(rules, near_bits=alike if alike >= 0 else None)
+    sets = [tuple(name.strip() for name in text.split(",")) for text in together or []]
+    if not all(name for names in sets for name in names):
+        raise UsageError(f"--together {' --together '.join(together or [])}: write COLUMN,COLUMN, such as user,taken")
     if regions is None and (region_column is not None or rename):
         raise UsageError("names of which regions? give --regions, a GeoJSON")
     with progress("photos", quiet=quiet) as told:
@@ -147,9 +150,9 @@ def command(
             if regions is None
             else open_regions(regions, column=region_column, rename=parse_renames(rename or [])),
             rules=rules,
-            metres=parse_near(f"0,0,{near}")[2],
+            metres=parse_distance(near),
             by=place_by.value,
-            together=[tuple(name.strip() for name in text.split(",")) for text in together or []],
+            together=sets,
             scenes=scenes,
             report=report,
             threads=threads,

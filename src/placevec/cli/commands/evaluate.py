@@ -160,9 +160,9 @@ def _blocks(given: list[str]) -> str | dict[str, str] | None:
 def _metres(text: str) -> float:
     """A distance with its unit."""
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
 
     try:
-        return parse_near(f"0,0,{text}")[2]
+        return parse_distance(text)
     except UsageError:
         raise UsageError(f"--buffer {text}: write a distance like 60km or 800m") from None

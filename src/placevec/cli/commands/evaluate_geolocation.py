@@ -76,7 +76,7 @@ def command(
 
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.evaluate_geolocation import GeolocationRules, evaluate_geolocation, headlines
     from placevec.tasks.evaluate_geolocation_given import read_predictions
     from placevec.tasks.inputs import CELLS, Input
@@ -84,7 +84,7 @@ def command(
     rules = GeolocationRules(
         where=where,
         unseen=unseen,
-        buffer_m=None if buffer is None else parse_near(f"0,0,{buffer}")[2],
+        buffer_m=None if buffer is None else parse_distance(buffer),
         block=block,
         limit=limit,
         areas=areas,
@@ -92,6 +92,10 @@ def command(
         seed=seed,
     )
     read: Input | None = None
+    if raster is None and Path(on).is_dir():
+        raise UsageError(f"--on {on} is a folder: list its photos by `placevec data photos`, and give the list")
+    if predictions is None and raster is None and on == CELLS:
+        raise UsageError("on which photos? give --on LIST, as in the training, or --raster with the places of chips")
     if predictions is None or on != CELLS or area is not None:
         read = reads.input_from(on, area, resolution, lon, lat, id, None, raster, ground, pixels)
     given = None

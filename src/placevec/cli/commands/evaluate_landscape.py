@@ -61,11 +61,11 @@ def command(
     --patches zion.patches --block h3:6 -o results/landscape.json
     """
     from placevec.cli.output import emit, note, progress
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.evaluate_landscape import LandscapeRules, evaluate_landscape
 
     def metres(text: str | None) -> float | None:
-        return None if text is None else parse_near(f"0,0,{text}")[2]
+        return None if text is None else parse_distance(text)
 
     rules = LandscapeRules(
         block=block,

@@ -68,7 +68,7 @@ def command(
     """
     from placevec.cli.commands.options import filter_from
     from placevec.cli.output import emit, progress
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.export import export_table
 
     with progress("export", quiet=quiet) as told:
@@ -80,7 +80,7 @@ def command(
             vectors=vectors,
             filter=filter_from(bbox, near, within, where),
             columns=[name.strip() for part in column for name in part.split(",")] if column else None,
-            pixel_m=None if pixel is None else parse_near(f"0,0,{pixel}")[2],
+            pixel_m=None if pixel is None else parse_distance(pixel),
             projection=projection.value,
             layer=layer,
             progress=told,

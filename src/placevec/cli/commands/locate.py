@@ -148,13 +148,13 @@ def _source(
     locator: Locator,
 ) -> Source:
     """What is located: photos, or chips of a raster at points or at the places of a file."""
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.inputs import Chips, Input
     from placevec.tasks.locate import chip_size, chips_at, photos
 
     if raster is None:
         return photos(what, locator)
-    ground_m = None if ground is None else parse_near(f"0,0,{ground}")[2]
+    ground_m = None if ground is None else parse_distance(ground)
     if points is not None:
         return chips_at(points, raster, locator, ground_m=ground_m, pixels=pixels)
     ground_m, side = chip_size(locator, ground_m, pixels)

@@ -68,10 +68,14 @@ def lonlat_from(text: str | None) -> tuple[float, float] | None:
     """LON,LAT in degrees; UsageError if it is not that."""
     if text is None:
         return None
-    from placevec.errors import UsageError
+    from placevec.errors import CoordinateError, UsageError
+    from placevec.geo.sphere import LonLat
 
     try:
         lon, lat = (float(part) for part in text.split(","))
+        LonLat.of(lon, lat)
+    except CoordinateError as error:
+        raise UsageError(f"{text}: {str(error).removeprefix('row 0: ')}") from None
     except ValueError as error:
         raise UsageError(f"{text!r} is no LON,LAT: write it like -3.7,40.4") from error
     return lon, lat

@@ -56,7 +56,7 @@ def command(
     import sys
 
     from placevec.cli.output import emit, note, progress
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.probe import probe
 
     with progress("probe", quiet=quiet) as told:
@@ -69,7 +69,7 @@ def command(
             transform=transform.value,
             kind=kind.value,
             block=block,
-            buffer_m=None if buffer is None else parse_near(f"0,0,{buffer}")[2],
+            buffer_m=None if buffer is None else parse_distance(buffer),
             estimators=estimators_of(probes),
             k=k,
             shuffles=shuffles,

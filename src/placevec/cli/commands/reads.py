@@ -116,7 +116,7 @@ def stretch_from(text: str) -> Stretch:
 def patches_from(layers: list[str], ground: str | None, pixels: int | None, min_valid: float = 0.5) -> Patches:
     """The patches that --layer, --ground and --pixels describe; UsageError where a size is missing."""
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.patch_inputs import Patches, parse_layer
 
     if ground is None or pixels is None:
@@ -125,7 +125,7 @@ def patches_from(layers: list[str], ground: str | None, pixels: int | None, min_
         raise UsageError(f"--pixels {pixels}: a patch has 1 to 1024 pixels along its side")
     return Patches(
         layers=[parse_layer(text) for text in layers],
-        ground_m=parse_near(f"0,0,{ground}")[2],
+        ground_m=parse_distance(ground),
         pixels=pixels,
         min_valid=min_valid,
     )
@@ -159,7 +159,7 @@ def input_from(
         UsageError: a raster lacks the size of its chips, or options do not go together.
     """
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.inputs import Chips, Input
 
     files = images is not None or captions is not None
@@ -173,7 +173,7 @@ def input_from(
             raise UsageError(
                 "--raster needs --ground and --pixels: the side of a chip, such as --ground 60km --pixels 16"
             )
-        chips = Chips(raster=raster, ground_m=parse_near(f"0,0,{ground}")[2], pixels=pixels, min_valid=min_valid)
+        chips = Chips(raster=raster, ground_m=parse_distance(ground), pixels=pixels, min_valid=min_valid)
     patches = patches_from(layers, ground, pixels, min_valid) if layers else None
     return Input(
         on=on,

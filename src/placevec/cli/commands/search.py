@@ -67,7 +67,7 @@ def command(
 
     from placevec.cli.commands.options import filter_from, lonlat_from
     from placevec.cli.output import Form, emit, note, plain
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
     from placevec.tasks.search import search
 
     of_places = None
@@ -95,7 +95,7 @@ def command(
             list(tables) if len(tables) > 1 else tables[0],
             k=k,
             exclude_self=not include_self,
-            min_distance_m=None if min_distance is None else parse_near(f"0,0,{min_distance}")[2],
+            min_distance_m=None if min_distance is None else parse_distance(min_distance),
             **words,
         )
     note(str(hits.plan))

@@ -152,7 +152,7 @@ def command(
     """
     from placevec.cli.output import emit, note, progress
     from placevec.errors import UsageError
-    from placevec.geo.boxes import parse_near
+    from placevec.geo.boxes import parse_distance
 
     if recipe is not None and str(recipe) in list(Objective) and not recipe.exists():
         if objective not in (None, str(recipe)):
@@ -241,7 +241,7 @@ def command(
         inputs |= {"input": photos_of(located.model_copy(update={"fit": "crop"}) if images else located, pixels)}
         inputs |= {"regions": regions, "region_column": region_column, "phases": phase or [], "start": start}
         inputs |= {"test_folds": test_folds, "calibration_folds": calibration_folds, "split_seed": split_seed}
-        inputs |= {} if buffer is None else {"buffer_m": parse_near(f"0,0,{buffer}")[2]}
+        inputs |= {} if buffer is None else {"buffer_m": parse_distance(buffer)}
     elif kind is Objective.image:
         inputs["input"] = reads.input_from(on, area, resolution, lon, lat, id, limit, raster, ground, pixels)
     elif kind is Objective.image_text:

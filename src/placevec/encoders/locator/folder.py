@@ -143,7 +143,9 @@ def read_parts(card: ModelCard, state: Mapping[str, Tensor], folder: Path) -> Pa
         backbones = [restore_backbone(one, _assets(card, folder, number)) for number, one in enumerate(described)]
     except CheckpointError:
         raise
-    except (PlacevecError, OSError, ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"{folder}: the card of the locator has no {error}; copy the model folder again") from None
+    except (PlacevecError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder}: the locator is damaged ({error}); copy the model folder again") from error
     _check_same(geocells, counts, str(trained), folder)
     widths = [backbone.width for backbone in backbones]

@@ -177,8 +177,8 @@ class GeoCells(View):
                     "region": name,
                     "points": int(self.count[own].sum()),
                     "cells": int(self.starts[row + 1] - self.starts[row]),
-                    "largest_km": float(self.radius_m[own].max()) / 1000.0 if some else None,
-                    "of_limit": float(share.max()) if some else None,
+                    "largest_km": round(float(self.radius_m[own].max()) / 1000.0, 3) if some else None,
+                    "of_limit": round(float(share.max()), 4) if some else None,
                 }
             )
         return found

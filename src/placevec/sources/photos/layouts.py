@@ -168,7 +168,8 @@ def layout_of_photos(
         raise UsageError(f"there is no layout {layout!r}; choose one of {', '.join(LAYOUTS)}")
     for one in (path, landmarks):
         if one is not None and not Path(one).is_file():
-            raise FormatError(f"{one}: no such file")
+            what = "is a folder" if Path(one).is_dir() else "does not exist"
+            raise FormatError(f"{one} {what}: give the file of metadata, which names the photos")
     folder, marks = (None if one is None else Path(one) for one in (images, landmarks))
     return read(Path(path), folder, marks, columns or Columns())
 

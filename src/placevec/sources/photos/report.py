@@ -80,7 +80,7 @@ def photo_report(places: Places, skipped: Sequence[Skipped] = (), regions: Regio
         known={name: _share(places, name) for name in KNOWN},
         first=times[0] if times else None,
         last=times[-1] if times else None,
-        warnings=tuple(_warnings(counts, distinct)),
+        warnings=(*_warnings(counts, distinct), *([] if regions is None else regions.warnings())),
     )
 
 

@@ -89,6 +89,6 @@ def _done(mark: Path, wanted: dict[str, Any]) -> int | None:
     try:
         about = json.loads(mark.read_text(encoding="utf-8"))
         done = int(about.pop("done"))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return done if about == wanted else None

@@ -133,7 +133,7 @@ def test_layouts_that_do_not_exist_and_options_that_do_not_fit(tmp_path: Path) -
         layout_of_photos(tmp_path / "x", "im2gps")
     with pytest.raises(UsageError, match="--landmarks is for the layout gldv2"):
         layout_of_photos(tmp_path / "x", "flickr", landmarks=tmp_path / "x")
-    with pytest.raises(FormatError, match="no such file"):
+    with pytest.raises(FormatError, match="does not exist: give the file of metadata"):
         layout_of_photos(tmp_path / "y", "flickr")
     (tmp_path / "train.csv").write_text("id,lat,lon\n1,2,3\n")
     with pytest.raises(SchemaError, match="no column 'latitude'; its columns: id, lat, lon"):

@@ -152,7 +152,7 @@ def test_too_few_images_say_why(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"0 images are left to learn from \(0 lie outside .*, 83 cannot be read\)"):
         gather(located.Live(located.source(), bad), located.parts(), assign, tmp_path)
     rows = np.arange(96)
-    unknown = Places.create([str(row) for row in rows], LonLat(np.full(96, np.nan), np.full(96, np.nan)))
+    unknown = Places.create([str(row) for row in rows])
     images = ArraySource(unknown, {"image": tiny.country().images})
     with pytest.raises(DataError, match="without coordinates"):
         gather(images, Parts(rows, rows[:0], rows[:0]), assign, tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 pytest.importorskip("hdbscan")
 
 import tiny_locator as tiny
@@ -51,12 +51,6 @@ def test_tuning_thaws_the_last_part_alone_and_numbers_say_otherwise() -> None:
         thaw(found, (1, 1, 1), "tuning", [False, False])
     with pytest.raises(UsageError, match="thaw = 99: the backbone net has"):
         thaw(found, (99,), "tuning", [False, False])
-
-
-def test_what_has_no_parameters_is_frozen() -> None:
-    fisher = backbone_config({"kind": "net", "net": {"kind": "fisher", "pixels": 16}})
-    found = LocatorNet([open_backbone(fisher)], tiny.tiny_locator(gallery=False).head)
-    assert thaw(found, (), "province", [True]) == [0], "its features may be kept"
 
 
 def test_rates_fall_towards_the_image_but_not_for_random_weights() -> None:
