@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from placevec.errors import UsageError
+
 PART = ".part-"  # in the name of everything unfinished, so that leftovers of a kill can be told and removed
 
 
@@ -29,16 +31,26 @@ def whole(path: str | Path) -> Iterator[Path]:
     Works for a file and for a folder. An existing file is replaced at once; an existing folder is moved aside
     first, so that for an instant neither stands there. What a killed process of this machine left of an earlier
     attempt at the same path is removed.
+
+    Raises:
+        UsageError: a file stands where a folder is wanted, or a folder where a file is.
     """
     goal = Path(path)
-    goal.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        goal.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path}: {goal.parent} is no folder: write to another place") from None
     _clear(goal)
     part = goal.with_name(f".{goal.name}{PART}{_host()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         yield part
         if part.is_dir():
+            if goal.is_file():
+                raise UsageError(f"{path} is a file, and a folder is to be written: give another name")
             _replace_folder(part, goal)
         else:
+            if goal.is_dir():
+                raise UsageError(f"{path} is a folder, and a file is to be written: give another name")
             _sync(part)
             part.replace(goal)
     finally:

@@ -107,11 +107,12 @@ def read_tested(out: Path) -> list[str]:
     return [str(name) for name in pq.read_table(out.with_suffix(".photos.parquet"))["id"].to_pylist()]
 
 
+@pytest.mark.slow
 def test_an_interruption_leaves_a_run_that_goes_on(country: Path, tmp_path: Path) -> None:
     out = tmp_path / "locator"
     checkpoint = tmp_path / "locator.run" / "province" / "checkpoint.safetensors"
     given = words(country, out, "--phase", "province", "--phase", "geography")
-    given[given.index("--epochs") + 1] = "12"
+    given[given.index("--epochs") + 1] = "6"
     with subprocess.Popen(
         [*COMMAND, *given], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
     ) as process:

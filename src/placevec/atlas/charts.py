@@ -90,7 +90,7 @@ def bar_figure(
 
 def _limits(rows: Sequence[ScoreRow], *, higher_is_better: bool) -> tuple[float, float]:
     means = np.array([row.mean for row in rows if np.isfinite(row.mean)])
-    ends = np.array([end for row in rows for end in (row.low, row.high) if np.isfinite(end)])
+    ends = np.array([end for row in rows for end in (row.low, row.high) if np.isfinite(end)], dtype=np.float64)
     if not len(means):
         return 0.0, 1.0
     # Three spreads of the better half beyond the median: farther is off the page, with its value.

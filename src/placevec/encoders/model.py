@@ -33,7 +33,11 @@ def save_model(
 
     Returns:
         the card as written.
+
+    Raises:
+        UsageError: a file has the folder's name, or an asset is called by more than a plain name.
     """
+    check_model_name(folder)
     with files.whole(folder) as part:
         part.mkdir()
         digest = ""
@@ -54,6 +58,12 @@ def save_model(
         written = replace(card, weights_sha256=digest, assets=hashes)
         (part / CARD).write_text(written.text(), encoding="utf-8")
     return written
+
+
+def check_model_name(folder: str | Path) -> None:
+    """UsageError where a file has the name, which a model folder would replace."""
+    if Path(folder).is_file():
+        raise UsageError(f"{folder} is a file, and a model is a folder: give another name")
 
 
 def read_card(folder: str | Path) -> ModelCard:

@@ -84,7 +84,8 @@ def evaluate_geolocation(
 
     Raises:
         LeakError: a row to be tested was seen, or lies within the buffer of one that was learned from.
-        UsageError: neither a model nor predictions, or both; no photos.
+        UsageError: neither a model nor predictions, or both; no photos; a locator that has not learned cells yet, or
+            an untrained one that is trained.
         DataError: no row is left to test.
     """
     given = rules or GeolocationRules()
@@ -100,7 +101,7 @@ def evaluate_geolocation(
         assert model is not None
         locator = _locator(model)
         found, photos = _Run(locator, _source(on, locator), given, progress).measured(
-            None if untrained is None else _locator(untrained)
+            None if untrained is None else _locator(untrained, untrained=True)
         )
     if out is not None:
         target = Path(out)
@@ -113,13 +114,18 @@ def evaluate_geolocation(
     return found
 
 
-def _locator(given: str | Path | Answering) -> Answering:
+def _locator(given: str | Path | Answering, *, untrained: bool = False) -> Answering:
     if not isinstance(given, str | Path):
         return given
     from placevec.encoders.locator import Locator
 
-    locator: Answering = Locator.load(given)
-    return locator
+    locator = Locator.load(given)
+    if not untrained:
+        locator.require_cells()
+    elif locator.phase is not None:
+        raise UsageError(f"{given} is trained: --untrained takes what `train --untrained` wrote before the first step")
+    found: Answering = locator
+    return found
 
 
 def _source(on: Input | Source | str | Path, locator: Answering) -> Source:

@@ -136,7 +136,7 @@ def locate(
         skipped=sum(reasons.values()),
         skipped_because=dict(reasons.most_common()),
         out="" if out is None else str(out),
-        median_error_km=float(np.median(errors)) if errors else None,
+        median_error_km=round(float(np.median(errors)), 3) if errors else None,
         seconds=time.monotonic() - began,
     )
 

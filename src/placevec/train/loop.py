@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from placevec import files
-from placevec.errors import CheckpointError, DataError
+from placevec.errors import CheckpointError, DataError, UsageError
 from placevec.provenance import digest_json
 from placevec.train import checkpoint
 from placevec.train.average import Average
@@ -306,14 +306,24 @@ def _fabric(config: LoopConfig) -> Any:
         # On a machine with an unused GPU Fabric gives advice that the user has already decided on.
         warnings.simplefilter("ignore")
         from lightning_fabric import Fabric
+        from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-        return Fabric(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.nodes,
-            strategy=config.strategy,
-            precision=config.precision,
-        )
+        try:
+            return Fabric(
+                accelerator=config.accelerator,
+                devices=config.devices,
+                num_nodes=config.nodes,
+                strategy=config.strategy,
+                precision=config.precision,
+            )
+        except (
+            ValueError,
+            RuntimeError,
+            ImportError,
+            MisconfigurationException,
+        ) as error:  # no such accelerator, or none in this machine
+            told = str(error).splitlines()[0].rstrip(".!")
+            raise UsageError(f"accelerator = {config.accelerator!r}: {told}: give cpu or auto") from None
 
 
 def _leave() -> None:

@@ -16,8 +16,10 @@ from placevec.errors import UsageError
 from placevec.files import write_text
 from placevec.geo.geocells import GeoCellConfig, GeoCells
 from placevec.geo.regions import Regions, spherical_areas_m2
+from placevec.sources.exports import write_geoparquet
 from placevec.sources.places import read_places
 from placevec.tasks.geocells import make_geocells
+from placevec.tasks.info import info
 
 REGIONS = Regions.of(
     {"west": shapely.box(0, 40, 3, 44), "none": shapely.box(0, 46, 3, 47), "east": shapely.box(3, 40, 6, 44)}
@@ -136,3 +138,14 @@ def test_rows_without_coordinates_are_counted(folder: Path) -> None:
     assert made.notes[0] == "1 of 21 points left out: no coordinates"
     with pytest.raises(UsageError, match="endings|ending|know|form"):
         make_geocells(folder / "p.geojson", REGIONS, folder / "c.xyz")
+
+
+def test_the_points_may_be_a_photo_list(folder: Path) -> None:
+    places = read_places(folder / "points.csv", lon="x", lat="y").with_column("asset", np.full(405, "a.jpg", object))
+    write_geoparquet([places], folder / "photos.parquet")
+    config = GeoCellConfig(min_points=10, min_samples=4, dense_km=5, sparse_km=40)
+    regions = folder / "regions.geojson"
+    listed = make_geocells(folder / "photos.parquet", regions, folder / "a.csv", config=config)
+    bare = make_geocells(folder / "points.csv", regions, folder / "b.csv", lon="x", lat="y", config=config)
+    assert listed.cells == bare.cells
+    assert info(folder / "photos.parquet")["kind"] == "photo list"

@@ -151,6 +151,7 @@ def command(
     Example: placevec train examples/retrieval/rsicd.toml --captions rsicd --model hf:openai/clip-vit-base-patch32
     """
     from placevec.cli.output import emit, note, progress
+    from placevec.encoders.model import check_model_name
     from placevec.errors import UsageError
     from placevec.geo.boxes import parse_distance
 
@@ -174,6 +175,7 @@ def command(
         return
     if out is None:
         raise UsageError("where shall the model go? give --out FOLDER, or a recipe")
+    check_model_name(out)
     if rank_by is not None and not sweep:
         raise UsageError(f"--rank-by {rank_by} ranks the runs of a sweep: give --sweep SETTING=VALUE,VALUE as well")
     kind = objective or (Objective.image_text if captions else Objective.location if table else Objective.image)

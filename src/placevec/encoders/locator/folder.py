@@ -144,7 +144,7 @@ def read_parts(card: ModelCard, state: Mapping[str, Tensor], folder: Path) -> Pa
     except CheckpointError:
         raise
     except KeyError as error:
-        raise CheckpointError(f"{folder}: the card of the locator has no {error}; copy the model folder again") from None
+        raise CheckpointError(f"{folder}: the locator's card has no {error}; copy the model folder again") from None
     except (PlacevecError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{folder}: the locator is damaged ({error}); copy the model folder again") from error
     _check_same(geocells, counts, str(trained), folder)
