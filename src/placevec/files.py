@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import platform
+import re
 import shutil
 import uuid
 import zlib
@@ -66,6 +67,46 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` in UTF-8 to `path`, whole or not at all."""
     write_bytes(path, text.encode())
+
+
+def new_array(path: str | Path, dtype: Any, shape: tuple[int, ...]) -> Any:
+    """A new .npy file of zeros, mapped into memory and writable, for which the disk has room.
+
+    The room is taken at once, so that a full disk is an OSError here: in a file with holes it would be a signal that
+    ends the process, when the holes are filled.
+    """
+    import numpy as np
+
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        handle = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(handle, 0, max(1, os.fstat(handle).st_size))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            os.close(handle)
+    return array
+
+
+@contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Errors of the disk as OSError, where a library in another language (safetensors) has wrapped them in its own."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+
+
+def goal_of(path: str) -> str:
+    """The path that is meant by that of something unfinished; any other as it is."""
+    meant, part, _ = Path(path).name.rpartition(PART)
+    return str(Path(path).with_name(meant.removeprefix("."))) if part else path
 
 
 def remove(path: str | Path) -> None:

@@ -13,11 +13,11 @@ import shapely
 
 pytest.importorskip("hdbscan")
 
+from generated import arcadia
 from placevec.files import write_text
 from placevec.geo.geocells import GeoCells
 from placevec.geo.regions import Regions
 from placevec.geo.sphere import LonLat
-from placevec.sources.world import World
 
 
 def placevec(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -26,7 +26,7 @@ def placevec(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_from_photos_to_cells(tmp_path: Path) -> None:
-    world = World(0)
+    world = arcadia()
     outlines = np.empty(len(world.provinces), dtype=object)
     outlines[:] = world.provinces
     regions = Regions(tuple(world.province_names), outlines)

@@ -13,6 +13,7 @@ pytest.importorskip("rasterio")
 
 from PIL import Image
 
+from generated import arcadia
 from photo_files import exif, gps
 from placevec.cli.main import run
 from placevec.sources.photos import METADATA, PhotoList, read_photo_card, read_photo_list
@@ -21,10 +22,9 @@ from placevec.table import open_table, read_skipped
 
 @pytest.mark.slow
 def test_the_photos_of_the_generated_country(tmp_path: Path, monkeypatch) -> None:
-    from placevec.sources.world import World
 
     monkeypatch.chdir(tmp_path)
-    world = World(seed=0)
+    world = arcadia()
     some = world.photo_places().take(np.arange(240))
     lines = ["id,file,lon,lat,place"]
     (tmp_path / "w").mkdir()

@@ -18,10 +18,10 @@ pytest.importorskip("PIL")
 
 from PIL import Image
 
+from generated import arcadia
 from placevec.cli.main import run
 from placevec.encoders.locator import Locator
 from placevec.sources.photos import read_photo_list
-from placevec.sources.world import World
 
 COMMAND = [sys.executable, "-c", "from placevec.cli.main import main; main()"]
 SMALL = [
@@ -42,7 +42,7 @@ SMALL = [
 def country(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """420 photos as files with a list, and the provinces."""
     folder = tmp_path_factory.mktemp("country")
-    world = World(0)
+    world = arcadia()
     places = world.photo_places()
     (folder / "photos").mkdir()
     lines = ["id,file,lon,lat,place"]

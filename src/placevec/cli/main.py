@@ -10,6 +10,7 @@ import typer
 
 from placevec.cli import commands
 from placevec.errors import PlacevecError
+from placevec.files import goal_of
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 INTERRUPTED_WORDS = "interrupted; what is complete was kept, the same command goes on from there"
@@ -65,10 +66,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
+        name = None if error.filename is None else goal_of(str(error.filename))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(f"the disk is full ({error.filename or 'while writing'}); what was complete stays", 1)
+            return _fail(f"the disk is full ({name or 'while writing'}); what was complete stays", 1)
+        if error.errno == errno.EFBIG:
+            return _fail("a file would be larger than this disk or `ulimit -f` allows; what was complete stays", 1)
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOENT, errno.EISDIR, errno.ENOTDIR):
-            return _fail(f"{error.filename}: {error.strerror}", 1)
+            return _fail(f"{name}: {error.strerror}", 1)
         raise
     except Exception as error:
         return _click_error(error)

@@ -45,9 +45,9 @@ def save_model(
             from safetensors.torch import save_file
 
             plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
-            save_file(
-                plain, part / WEIGHTS, metadata={"format": "pt"}
-            )  # one key: several are written in no fixed order
+            with files.disk_errors(part / WEIGHTS):
+                # One key: several are written in no fixed order.
+                save_file(plain, part / WEIGHTS, metadata={"format": "pt"})
             digest = sha256_file(part / WEIGHTS)
         hashes = {}
         for name, content in (assets or {}).items():

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.errors import DataError, UsageError
-from placevec.files import whole
+from placevec.files import new_array, whole
 from placevec.provenance import TableMeta
 from placevec.registry import need
 from placevec.table import Filter, StoredTable
@@ -208,7 +208,7 @@ def _write_torch(pieces: Iterable[_Piece], goal: Path, shape: tuple[int, int], m
         held = part.with_name(f"{part.name}-vectors")
         try:
             # Vectors wait in a file that is mapped, not in memory; torch writes them from there.
-            array = np.lib.format.open_memmap(held, mode="w+", dtype=np.float32, shape=shape)
+            array = new_array(held, np.float32, shape)
             lon, lat, ids, start = np.full(shape[0], np.nan), np.full(shape[0], np.nan), list[str](), 0
             for piece in pieces:
                 lon[start : start + len(piece.ids)] = piece.lon
@@ -232,7 +232,7 @@ def _write_torch(pieces: Iterable[_Piece], goal: Path, shape: tuple[int, int], m
 def _array(goal: Path, shape: tuple[int, ...]) -> Iterator[NDArray[np.float32]]:
     """An array in a file that becomes `goal` when all went well."""
     with whole(goal) as part:
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype("<f4"), shape=shape)
+        array = new_array(part, np.dtype("<f4"), shape)
         yield array
         array.flush()
 

@@ -15,11 +15,11 @@ from shapely.geometry import MultiPolygon
 
 pytest.importorskip("hdbscan")
 
+from generated import arcadia
 from placevec.errors import DataError, MissingExtra, UsageError
 from placevec.geo.geocells import GeoCellConfig, GeoCells, build_geocells
 from placevec.geo.regions import Regions, spherical_areas_m2
 from placevec.geo.sphere import LonLat, distance_m, pairwise_m
-from placevec.sources.world import World
 
 SMALL = GeoCellConfig(min_points=10, min_samples=4, dense_km=3.0, sparse_km=30.0)
 
@@ -297,7 +297,7 @@ def test_without_hdbscan_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_generated_country() -> None:
-    world = World(0)
+    world = arcadia()
     outlines = np.empty(len(world.provinces), dtype=object)
     outlines[:] = world.provinces
     points = world.photo_places().lonlat()

@@ -94,7 +94,7 @@ def command(
     read: Input | None = None
     if raster is None and Path(on).is_dir():
         raise UsageError(f"--on {on} is a folder: list its photos by `placevec data photos`, and give the list")
-    if predictions is None and raster is None and on == CELLS:
+    if model is not None and predictions is None and raster is None and on == CELLS:
         raise UsageError("on which photos? give --on LIST, as in the training, or --raster with the places of chips")
     if predictions is None or on != CELLS or area is not None:
         read = reads.input_from(on, area, resolution, lon, lat, id, None, raster, ground, pixels)
