@@ -98,7 +98,7 @@ REQUESTS = [
     ("data photos photos -o x.parquet --regions absent.geojson", 1, "absent.geojson: no such file"),
     ("data photos photos -o x.parquet --regions head.csv", 1, "this is no GeoJSON FeatureCollection"),
     ("data photos photos -o x.parquet --regions none.geojson", 1, "holds no feature"),
-    ("data photos photos -o x.parquet --regions no-geometry.geojson", 1, "feature 1 (east) has no geometry"),
+    ("data photos photos -o x.parquet --regions no-geometry.geojson", 1, "(east) is no polygon: it has no geometry"),
     ("data photos photos -o x.parquet --regions point.geojson", 1, "not Point"),
     ("data photos photos -o x.parquet --regions swapped.geojson", 1, "longitude comes first"),
     ("data photos photos -o x.parquet --regions metres.geojson", 1, "both are degrees: reproject it"),

@@ -114,7 +114,7 @@ def _features(path: Path) -> list[dict[str, Any]]:
 
 def _polygon(path: str | Path, row: int, name: str, geometry: Any) -> Polygon | MultiPolygon:
     if geometry is None:
-        raise DataError(f"{path}: feature {row} ({name}) has no geometry: give its polygon, or leave it out")
+        raise DataError(f"{path}: feature {row} ({name}) is no polygon: it has no geometry; give one, or leave it out")
     try:
         return unwrap_polygon(shapely.geometry.shape(geometry))
     except (

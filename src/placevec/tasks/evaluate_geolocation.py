@@ -170,6 +170,8 @@ class _Run:
         count = len(np.unique(blocks))
         if count < _FEW_BLOCKS:
             self.notes.append(f"the photos lie in {count} blocks: intervals of so few blocks say little")
+        if getattr(self.locator.calibration, "rows", None) == 0:
+            self.notes.append("the locator is not calibrated: its confidence and regions are the network's own")
         law = credible_law(self.locator, answers, self.rules.levels, self.rules.areas, self.progress)
         own = self._method("locator", "learned", truth, answers.points, law.law.rows())
         methods = [own, *self._decoders(answers)]

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 
 _KM2 = 1e6
 _WHOLE = 1.0 - 1e-9  # a region of all of the mass has no rim
+_LOGS_AT_ONCE = 1 << 22
 _CURVE = 200  # points of a risk-coverage curve that are kept
 
 
@@ -91,16 +92,25 @@ def class_table(cells: Any, truth: LonLat, region_logs: ArrayLike, cell_logs: Ar
         region_logs: (n, P).
         cell_logs: (n, N) of the cells within their regions.
     """
-    regions, within = temper(region_logs, cell_logs, cells.starts)
-    joint = regions[:, np.asarray(cells.region)] + within
-    found: dict[str, float] = {}
+    by_region, by_cell = np.asarray(region_logs), np.asarray(cell_logs)
     true_region, true_cell = np.asarray(cells.regions.assign(truth)), np.asarray(cells.rows(truth))
-    for name, logs, true, k in (
-        ("region", regions, true_region, 1),
-        ("cell", joint, true_cell, 1),
-        ("cell_top5", joint, true_cell, 5),
+    ranks: list[list[NDArray[Any]]] = [[], []]
+    # Several arrays as large as the answers are needed on the way: some photos at a time.
+    step = max(1, _LOGS_AT_ONCE // max(1, by_cell.shape[1]))
+    for start in range(0, len(truth), step):
+        part = slice(start, start + step)
+        regions, within = temper(by_region[part], by_cell[part], cells.starts)
+        joint = regions[:, np.asarray(cells.region)] + within
+        ranks[0].append(class_ranks(regions, true_region[part]))
+        ranks[1].append(class_ranks(joint, true_cell[part]))
+    of_region, of_cell = (np.concatenate(parts) for parts in ranks)
+    found: dict[str, float] = {}
+    for name, own, true, k in (
+        ("region", of_region, true_region, 1),
+        ("cell", of_cell, true_cell, 1),
+        ("cell_top5", of_cell, true_cell, 5),
     ):
-        share = share_within(class_ranks(logs, true), true, k)
+        share = share_within(own, true, k)
         found |= {f"{name}_micro": share.micro, f"{name}_macro": share.macro, f"{name}_photos": float(share.n)}
     return found
 

@@ -28,7 +28,6 @@ Rows = NDArray[np.int64]
 
 PRIOR, CHANCE = "train prior", "chance"
 NEAREST, NEIGHBOURS = "nearest image", "k-nearest mean"
-DENSITY = "density of training places"
 
 
 @dataclass(frozen=True, eq=False)

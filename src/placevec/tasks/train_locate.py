@@ -207,7 +207,11 @@ def train_locate(
         # Of the last phase, under the names that all phases have.
         {name.removeprefix(f"{wanted[-1]}/"): value for name, value in made.finished.scores.items()},
         skipped=data.skipped,
-        notes=_notes(len(places) - len(located), data.outside, data.store.lost),
+        notes=(
+            *_notes(len(places) - len(located), data.outside, data.store.lost),
+            *_uncalibrated(wanted[-1], len(data.calibration)),
+            *made.locator.geocells.regions.warnings(),
+        ),
     )
 
 
@@ -221,6 +225,18 @@ def _notes(unlocated: int, outside: int, lost: Mapping[str, int]) -> tuple[str, 
     notes = [f"{unlocated:,} images have no coordinates"] if unlocated else []
     notes += [f"{outside:,} images lie outside of all regions"] if outside else []
     return (*notes, *(f"{count:,} images: {reason}" for reason, count in lost.items()))
+
+
+def _uncalibrated(phase: str, rows: int) -> tuple[str, ...]:
+    """That the network is believed as it is, where too few images were held out to calibrate it on."""
+    from placevec.train.locate.finish import FEWEST
+
+    if phase == "province" or rows >= FEWEST:
+        return ()
+    return (
+        f"{rows} images are held out for calibration, fewer than {FEWEST}: confidence and regions are the network's own, "
+        "uncalibrated; hold out more (calibration folds), or give more images",
+    )
 
 
 def _open(folder: str | Path) -> Any:

@@ -17,6 +17,7 @@ from placevec.measure.geolocation import point_figures
 from placevec.measure.splits import seen
 from placevec.sources.base import ArraySource, Batch
 from placevec.table import Places, Skipped
+from placevec.tasks import evaluate_geolocation_laws as laws
 from placevec.tasks.evaluate_geolocation import ORACLE, GeolocationRules, evaluate_geolocation
 from placevec.tasks.evaluate_geolocation_answers import COLOURS, FUSED, PIXELS, answers_of
 from placevec.tasks.evaluate_geolocation_given import Predictions
@@ -126,12 +127,14 @@ def test_regions_by_themselves_add_up(source, locator, found):
     assert named / found.about["photos"] == pytest.approx(found.classes["locator"]["region_micro"])
 
 
-def test_classes_against_a_loop(source, locator):
+def test_classes_against_a_loop(source, locator, monkeypatch):
     rows = rows_to_test(source, locator)
     said = locator.predict({"image": source.read(rows).data["image"]})
     truth = LonLat(source.places().lon[rows], source.places().lat[rows])
     cells = locator.geocells
     found = class_table(cells, truth, said.region_logs, said.cell_logs)
+    monkeypatch.setattr(laws, "_LOGS_AT_ONCE", 7 * said.cell_logs.shape[1])  # seven photos at a time
+    assert class_table(cells, truth, said.region_logs, said.cell_logs) == found
     true = cells.rows(truth)
     joint = said.region_logs[:, cells.region] + said.cell_logs
     first = [set(np.argsort(-joint[i])[:5]) for i in range(len(rows))]

@@ -20,6 +20,9 @@ Rows = NDArray[np.int64]
 KS = (1, 2, 3, 5, 8, 12, 20, 40)
 """The numbers of neighbours tried."""
 
+MOST_JUDGED = 4096
+"""Training photos by which a baseline's own parameter is chosen."""
+
 _ERRORS_AT_MOST = 20_000_000
 _PAIRS_AT_ONCE = 4_000_000
 _STEPS = 200
@@ -148,22 +151,29 @@ def fold_numbers(blocks: ArrayLike, folds: int = 5, seed: int = 0) -> Rows:
     return np.asarray(turned[code] % min(folds, count), dtype=np.int64)
 
 
-def held_out(unit: Floats, folds: NDArray[np.generic], buffer_m: float) -> list[tuple[Rows, Rows]]:
+def held_out(
+    unit: Floats, folds: NDArray[np.generic], buffer_m: float, most: int = MOST_JUDGED
+) -> list[tuple[Rows, Rows]]:
     """For each fold its rows, and those of the others that lie farther from them than the buffer.
 
     Args:
         unit: (n, 3) places.
         folds: (n,).
         buffer_m: in metres. Without it a choice made inside the training is made for neighbours, not for places afar.
+        most: of the rows of all folds only so many are given, at random: the cost is their number times n, and a choice
+            of one parameter needs no more. The buffer is around all of them nevertheless.
     """
     pairs = []
+    judged = np.zeros(len(unit), dtype=bool)
+    judged[np.random.default_rng(0).permutation(len(unit))[:most]] = True
     limit = float(chord_of(buffer_m))
     for fold in np.unique(folds):
         held, rest = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if buffer_m > 0 and len(rest):
             gap, _ = cKDTree(unit[held]).query(unit[rest], k=1)
             rest = rest[gap > limit]
-        if len(rest):
+        held = held[judged[held]]
+        if len(rest) and len(held):
             pairs.append((held.astype(np.int64), rest.astype(np.int64)))
     return pairs
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.files import remove, write_text
+from placevec.files import new_array, remove, write_text
 
 Told = Callable[[int, int], None]
 Compute = Callable[[int, int], NDArray[Any]]
@@ -55,7 +55,7 @@ def cached(
         # Whoever still has the old file in its memory keeps it: a file that is cut short there ends the process.
         remove(mark)
         remove(path)
-        np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape).flush()
+        new_array(path, np.dtype(dtype), shape).flush()
     if done < shape[0]:
         rows = np.load(path, mmap_mode="r+")
         for start in range(done, shape[0], step):

@@ -86,6 +86,8 @@ class LocateTraining:
             raise UsageError("backbones is empty: a locator looks with one image encoder at least")
         if not (self.reach > 0 and self.least_reach_km >= 0):
             raise UsageError(f"reach = {self.reach}, least_reach_km = {self.least_reach_km}: give a reach above 0")
+        if self.cache_gb < 0:
+            raise UsageError(f"cache_gb = {self.cache_gb}: give 0 (images are read anew each time) or more")
 
     def phase(self, name: Phase) -> PhaseConfig:
         """The settings of a phase."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.errors import DataError, UsageError
-from placevec.files import remove, whole, write_text
+from placevec.files import new_array, remove, whole, write_text
 from placevec.sources.base import Batch, Source
 
 Rows = NDArray[np.int64]
@@ -138,7 +138,7 @@ def _fill(
                 if shape is None:
                     shape = image.shape[1:]
                     if n * image[0].nbytes <= cache_gb * 2**30:
-                        images = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(n, *shape))
+                        images = new_array(part, np.uint8, (n, *shape))
                 if image.shape[1:] != shape:
                     raise DataError(f"images of {shape} and of {image.shape[1:]} are among each other: give one size")
                 if images is not None:

@@ -11,7 +11,7 @@ from placevec.errors import DataError
 from placevec.geo.sphere import EARTH_RADIUS_M, LonLat, distance_m, pairwise_m, spherical_mean
 from placevec.measure.geolocation import PlaceDensity, alike, chance_km, fit_density, fold_numbers, middle_of
 from placevec.measure.geolocation.density import kernel_logs
-from placevec.measure.geolocation.rivals import _means
+from placevec.measure.geolocation.rivals import _means, held_out
 
 
 def some_points(n, seed, lon=70.0, lat=30.0, wide=3.0):
@@ -188,3 +188,17 @@ def test_a_level_beyond_the_kernels_is_the_whole_area():
     law = density.law(LonLat.of(75, 35), (0.8,))
     assert law.covered[0.8].all()
     assert law.area_km2[0.8][0] == 1e6
+
+
+def test_a_parameter_is_chosen_by_so_many_places_and_the_buffer_is_around_all() -> None:
+    """The cost of a choice is the judged places times all of them: for 100,000 it must not be their square."""
+    rng = np.random.default_rng(5)
+    places = LonLat(rng.uniform(60, 64, 600), rng.uniform(24, 28, 600))
+    folds = rng.integers(0, 5, 600)
+    every = held_out(places.unit(), folds, 20_000.0, most=600)
+    some = held_out(places.unit(), folds, 20_000.0, most=100)
+    assert [len(held) for held, _ in every] == np.bincount(folds).tolist()
+    assert sum(len(held) for held, _ in some) == 100
+    for (held, rest), (all_held, all_rest) in zip(some, every, strict=True):
+        assert np.isin(held, all_held).all()
+        np.testing.assert_array_equal(rest, all_rest)
