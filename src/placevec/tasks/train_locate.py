@@ -233,10 +233,8 @@ def _uncalibrated(phase: str, rows: int) -> tuple[str, ...]:
 
     if phase == "province" or rows >= FEWEST:
         return ()
-    return (
-        f"{rows} images are held out for calibration, fewer than {FEWEST}: confidence and regions are the network's own, "
-        "uncalibrated; hold out more (calibration folds), or give more images",
-    )
+    few = f"{rows} images are held out for calibration, fewer than {FEWEST}"
+    return (f"{few}: confidence and regions are uncalibrated, the network's own; give more calibration folds",)
 
 
 def _open(folder: str | Path) -> Any:

@@ -198,7 +198,7 @@ def test_a_shift_of_regions_is_added_to_their_logits(locator: Locator, held: tin
 @pytest.mark.parametrize("point", ["mode", "argmax", "median", "geoscore", "flat"])
 def test_points_of_every_kind(locator: Locator, held: tiny.Country, point: str) -> None:
     found = locator.decoded(point=point, reach_m=80_000.0).predict(images(held))
-    assert found.points == points(found.mixture, point, reach_m=80_000.0)  # type: ignore[arg-type]
+    assert found.points == points(found.mixture, point, reach_m=80_000.0)
 
 
 def test_more_and_fewer_hypotheses(locator: Locator, held: tiny.Country) -> None:
@@ -220,10 +220,10 @@ def test_what_is_no_decoding() -> None:
         ({"confidence_m": 0.0}, "confidence_m"),
     ):
         with pytest.raises(UsageError, match=words):
-            Decoding(**wrong)  # type: ignore[arg-type]
+            Decoding(**wrong)
     for wrong in ({"k": 0}, {"temperature": 0.0}, {"weight": 1.5}, {"rescore": -0.1}):
         with pytest.raises(UsageError, match="refinement"):
-            Refinement(**wrong)  # type: ignore[arg-type]
+            Refinement(**wrong)
     given = Decoding(refine=Refinement(k=3), region_shift=(0.5, 0.0), point="median")
     assert Decoding.from_json(given.to_json()) == given
     with pytest.raises(UsageError, match="known: mode, argmax"):
@@ -321,7 +321,7 @@ def test_after_the_first_phase_only_regions_are_known(held: tiny.Country) -> Non
     assert early.predict_regions(images(held)).shape == (40, 2)
     for ask in (early.locate, early.locate_many):
         with pytest.raises(UsageError, match="regions alone"):
-            next(ask(held.images))  # type: ignore[call-overload]
+            next(ask(held.images))
     with pytest.raises(UsageError, match="regions alone"):
         early.locate_one(held.images[0])
     ready = early.with_card(replace(early.card, recipe={}))

@@ -145,7 +145,7 @@ def test_geocells_of_another_training(folder: Path) -> None:
 def tiny_with(cells: object, folder: Path) -> Locator:
     """The network and card of a folder with cells of another training."""
     back = tiny.tiny_locator()
-    return Locator(back.backbones, back.head, cells, back.card)  # type: ignore[arg-type]
+    return Locator(back.backbones, back.head, cells, back.card)
 
 
 def test_another_number_of_cells(folder: Path) -> None:
