@@ -187,7 +187,7 @@ def test_a_gallery_of_another_model(folder: Path, tmp_path: Path) -> None:
 def test_cards_that_were_edited(folder: Path) -> None:
     text = (folder / "card.json").read_text()
     for change, words in (
-        (lambda c: c["config"].pop("head"), "damaged"),
+        (lambda c: c["config"].pop("head"), "has no 'head'"),
         (lambda c: c["config"]["head"].update(dims=17), "another network"),
         (lambda c: c["config"]["decoding"].update(point="middle"), "point"),
         (lambda c: c["assets"].pop("geocells.bin"), "has no geocells.bin"),

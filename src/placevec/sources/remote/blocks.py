@@ -56,7 +56,7 @@ class BlockStore:
         text = json.dumps({"address": shown(address), **asdict(version), "checked": round(time.time())})
         try:
             write_text(entry / "version.json", text)
-        except OSError as error:
+        except (OSError, UsageError) as error:  # UsageError: a file stands where the folder should be
             self._cannot(error)
             return
         for other in entry.iterdir():
@@ -133,10 +133,9 @@ class BlockStore:
     def _block(self, address: str, version: Version, index: int) -> Path:
         return self._entry(address) / version.key / f"{index:08x}"
 
-    def _cannot(self, error: OSError) -> None:
-        _LOG.warning(
-            "blocks cannot be kept in %s (%s): they will be fetched again", self.folder, error.strerror or error
-        )
+    def _cannot(self, error: OSError | UsageError) -> None:
+        reason = getattr(error, "strerror", None) or error
+        _LOG.warning("blocks cannot be kept in %s (%s): they will be fetched again", self.folder, reason)
 
 
 def default_store() -> BlockStore:
