@@ -123,6 +123,7 @@ def train(
     """
     need("torch", extra="torch", purpose="training a model")
     settings = dict(config or {})
+    common: dict[str, Any] = {"untrained": untrained, "restart": restart, "progress": progress}
     if objective == "image":
         if input is None or input.chips is None:
             raise UsageError("an image encoder learns from chips: give a raster, the ground in metres and the pixels")
@@ -134,9 +135,7 @@ def train(
             settings,
             _fresh(Path(out), restart),
             rule=(block, folds, buffer_m),
-            untrained=untrained,
-            restart=restart,
-            progress=progress,
+            **common,
         )
     if objective == "location":
         if table is None:
@@ -149,9 +148,7 @@ def train(
             settings,
             _fresh(Path(out), restart),
             rule=(block, folds, buffer_m),
-            untrained=untrained,
-            restart=restart,
-            progress=progress,
+            **common,
         )
     if objective == "image-text":
         if captions is None:
@@ -168,9 +165,7 @@ def train(
             images=images,
             model=model,
             rule=(block, folds, buffer_m),
-            untrained=untrained,
-            restart=restart,
-            progress=progress,
+            **common,
         )
     if objective == "landscape":
         if input is None:
@@ -184,9 +179,7 @@ def train(
             _fresh(Path(out), restart),
             rule=(block, folds, buffer_m),
             test_folds=test_folds or 0,
-            untrained=untrained,
-            restart=restart,
-            progress=progress,
+            **common,
         )
     if objective == "locate":
         if input is None or regions is None:
@@ -210,9 +203,7 @@ def train(
             phases=phases,
             start=start,
             rule=SplitRule(block, folds, buffer_m, calibration_folds, held, split_seed),
-            untrained=untrained,
-            restart=restart,
-            progress=progress,
+            **common,
         )
     raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text, landscape, locate")
 

@@ -169,6 +169,15 @@ def test_a_calibration_is_applied(locator: Locator, held: tiny.Country) -> None:
     np.testing.assert_array_equal(found.region, plain.region)
 
 
+def test_the_uniform_part_lies_within_the_regions(locator: Locator, held: tiny.Country) -> None:
+    """The law, and what a calibration is fitted to, reckon with the same even points of the area."""
+    ground = locator.predict(images(held)).mixture.ground
+    fitted = locator.holdout(locator.outputs(images(held)), held.lonlat).ground
+    assert ground is not None
+    np.testing.assert_array_equal(ground, fitted)
+    assert (locator.geocells.regions.assign(LonLat.from_unit(ground)) >= 0).mean() > 0.99
+
+
 def test_calibration_on_places_held_out(locator: Locator) -> None:
     fit, test = tiny.country(160, seed=8), tiny.country(160, seed=9)
     outputs = locator.outputs(images(fit))

@@ -202,3 +202,19 @@ def test_a_parameter_is_chosen_by_so_many_places_and_the_buffer_is_around_all() 
     for (held, rest), (all_held, all_rest) in zip(some, every, strict=True):
         assert np.isin(held, all_held).all()
         np.testing.assert_array_equal(rest, all_rest)
+
+
+@given(st.integers(0, 200), st.sampled_from([0.0, 20_000.0, 60_000.0]))
+def test_what_is_chosen_with_lies_beyond_the_buffer(seed, buffer_m):
+    places = some_points(120, seed, wide=1.0)
+    folds = fold_numbers(np.floor(places.lon * 2) + 1000 * np.floor(places.lat * 2))
+    pairs = held_out(places.unit(), folds, buffer_m)
+    for held, rest in pairs:
+        gap = pairwise_m(places[rest], places[held]).min(axis=1)
+        assert (gap > buffer_m * (1 - 1e-9)).all()
+        others = np.flatnonzero(folds != folds[held[0]])
+        dropped = np.setdiff1d(others, rest)
+        if len(dropped):  # and nothing farther is left out
+            assert (pairwise_m(places[dropped], places[held]).min(axis=1) <= buffer_m * (1 + 1e-9)).all()
+    if buffer_m == 0.0:
+        assert sum(len(held) for held, _ in pairs) == len(places)
