@@ -15,7 +15,7 @@ from pathlib import Path
 PAGES = Path(__file__).parent / "verbs"
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
 GROUPS = {
-    "area": ["new", "info", "captions", "stencil", "patches", "geocells"],
+    "area": ["new", "info", "captions", "stencil", "patches", "geocells", "features", "targets"],
     "data": ["list", "fetch", "verify", "photos", "crawl flickr", "crawl google-places"],
     "evaluate": ["location", "retrieval", "evidence", "landscape", "geolocation"],
 }

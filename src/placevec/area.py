@@ -12,21 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import shapely
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pyproj import Geod
 from shapely.geometry import MultiPolygon, Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from placevec.errors import DataError, FormatError, UsageError
-from placevec.files import write_text
+from placevec.files import whole, write_text
 from placevec.geo.boxes import Box, box_polygon, check_box, unwrap_polygon
-from placevec.geo.cells import H3Cells
+from placevec.geo.cells import H3Cells, are_cells
 from placevec.geo.frames import LocalFrame
+from placevec.geo.outline import outline
 from placevec.geo.sphere import LonLat, spherical_mean
 
 SUBFOLDERS = ("sources", "tables", "grids", "models", "results", "figures")
 """The folders that every study area has."""
+
+CELLS_FILE = "cells.parquet"
+"""Where an area that is a list of cells keeps them."""
 
 MAINLAND_KM = 500.0
 """Of an alias for a mainland (``iberia``), the parts farther than this from the largest part are left out."""
@@ -46,6 +52,8 @@ class StudyArea:
             antimeridian.
         resolutions: H3 resolutions, the main one first.
         folder: where it is kept; None until it is saved or opened.
+        given: (n,) the H3 cells that the area is made of, sorted, where it is a list of cells and no region: then these
+            are its cells at their resolution, their parents at coarser ones and their children at finer ones.
 
     Raises:
         DataError: the boundary is no area.
@@ -56,6 +64,7 @@ class StudyArea:
     boundary: Polygon | MultiPolygon
     resolutions: tuple[int, ...] = (6,)
     folder: Path | None = None
+    given: NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip():
@@ -133,6 +142,24 @@ class StudyArea:
         return cls(name.strip(), _mainland(boundary) if alias else boundary, tuple(resolutions))
 
     @classmethod
+    def from_cells(cls, cells: ArrayLike, *, name: str = "area", resolutions: Sequence[int] = ()) -> StudyArea:
+        """The area of given H3 cells of one resolution, which stay its cells; its boundary is their outline.
+
+        Args:
+            cells: (n,) in any order; one that stands there twice counts once.
+            name: what people call it.
+            resolutions: the main one first; by default that of the cells.
+
+        Raises:
+            DataError: there is none, one is no cell, or they are of several resolutions.
+        """
+        own = np.unique(np.ascontiguousarray(cells, dtype=np.uint64))
+        if len(own) == 0:
+            raise DataError("there are no cells: a study area has one at least")
+        level = _level(own)
+        return cls(name, outline(own, level), tuple(resolutions) or (level,), None, own)
+
+    @classmethod
     def open(cls, folder: str | Path) -> StudyArea:
         """The area that was saved in `folder`.
 
@@ -149,7 +176,8 @@ class StudyArea:
             raise UsageError(f"{place} holds no study area (no area.toml); make one with `placevec area`") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             raise FormatError(f"{listing} is not the listing of a study area ({error}); save the area again") from None
-        return cls(name, _union([g for _, g in _features(place / "boundary.geojson")]), resolutions, place)
+        given = _read_cells(place / str(kept["cells"])) if "cells" in kept else None
+        return cls(name, _union([g for _, g in _features(place / "boundary.geojson")]), resolutions, place, given)
 
     def save(self, folder: str | Path) -> StudyArea:
         """Write area.toml and boundary.geojson into `folder`, make its subfolders, and return the area kept there.
@@ -187,6 +215,10 @@ class StudyArea:
             'boundary = "boundary.geojson"\n'
             'crs = "OGC:CRS84"\n'
         )
+        if self.given is not None:
+            with whole(place / CELLS_FILE) as part:
+                pq.write_table(pa.table({"h3": self.given}), part, compression="zstd")
+            listing += f"cells = {_toml(CELLS_FILE)}\n"
         write_text(place / "area.toml", listing)
         return kept
 
@@ -194,6 +226,9 @@ class StudyArea:
         if not isinstance(other, StudyArea):
             return NotImplemented
         same = (self.name, self.resolutions) == (other.name, other.resolutions)
+        if self.given is not None or other.given is not None:
+            # The outline follows from the cells.
+            return same and np.array_equal(_or_none(self.given), _or_none(other.given))
         return same and bool(shapely.equals_exact(self.boundary, other.boundary, 1e-9, normalize=True))
 
     @property
@@ -202,8 +237,17 @@ class StudyArea:
         return self.resolutions[0]
 
     def cells(self, resolution: int | None = None) -> NDArray[np.uint64]:
-        """All H3 cells that share any point with the area, sorted; at the main resolution unless given."""
-        return H3Cells(self.resolution if resolution is None else resolution).cover(self.boundary)
+        """All H3 cells that share any point with the area, sorted; at the main resolution unless given.
+
+        Of an area of given cells these, their parents or their children.
+        """
+        wanted = H3Cells(self.resolution if resolution is None else resolution)
+        if self.given is None:
+            return wanted.cover(self.boundary)
+        own = H3Cells(_level(self.given))
+        if wanted.resolution <= own.resolution:
+            return np.unique(own.parent(self.given, wanted.resolution))
+        return np.sort(own.children(self.given, wanted.resolution).cells)
 
     @cached_property
     def bbox(self) -> Box:
@@ -235,6 +279,28 @@ class StudyArea:
         inner = shapely.get_coordinates(shapely.point_on_surface(shapely.get_parts(self.boundary)))
         weights = shapely.area(shapely.get_parts(self.boundary))
         return LocalFrame.at(spherical_mean(LonLat(inner[:, 0], inner[:, 1]), weights))
+
+
+def _level(cells: NDArray[np.uint64]) -> int:
+    """The one resolution of cells; DataError if there are several, or one is no cell."""
+    valid = are_cells(cells)
+    if not valid.all():
+        raise DataError(f"{int(cells[np.argmin(valid)]):x} is no H3 cell")
+    levels = np.unique(cells >> np.uint64(52) & np.uint64(15))
+    if len(levels) > 1:
+        raise DataError(f"the cells have the resolutions {', '.join(map(str, levels))}: give those of one")
+    return int(levels[0])
+
+
+def _read_cells(path: Path) -> NDArray[np.uint64]:
+    try:
+        return np.unique(np.asarray(pq.read_table(path, columns=["h3"])["h3"].to_numpy(), dtype=np.uint64))
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        raise FormatError(f"{path} does not hold the cells of the study area; make the area again") from None
+
+
+def _or_none(cells: NDArray[np.uint64] | None) -> NDArray[np.uint64]:
+    return np.zeros(0, dtype=np.uint64) if cells is None else cells
 
 
 def _features(path: Path) -> list[tuple[dict[str, Any], BaseGeometry]]:

@@ -87,8 +87,9 @@ class AreaOptions(BaseModel):
     Attributes:
         country: a country of Natural Earth, or several joined by ``+``; or give one of
         bbox: "west,south,east,north" in degrees, or
-        boundary: a GeoJSON file with a polygon, beside the recipe, or dataset:NAME.
-        resolution: H3 resolution of its cells.
+        boundary: a GeoJSON file with a polygon, beside the recipe, or dataset:NAME, or
+        cells: a file of H3 cells, beside the recipe or by its full path: the area is those.
+        resolution: H3 resolution of its cells, or several, the main one first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +97,8 @@ class AreaOptions(BaseModel):
     country: str | None = None
     bbox: str | None = None
     boundary: str | None = None
-    resolution: int = Field(6, ge=0, le=15)
+    cells: str | None = None
+    resolution: Annotated[int, Field(ge=0, le=15)] | list[Annotated[int, Field(ge=0, le=15)]] = 6
 
 
 class Recipe(BaseModel):
@@ -236,8 +238,9 @@ def check_options(values: Mapping[str, Any], model: type[Options], where: str) -
 
     `where` says what they belong to, such as "step 'chips' (embed)".
     """
-    known = [alias for key, field in model.model_fields.items() for alias in (field.alias or key,)]
-    refuse_unknown(values, known, where)
+    if model.model_config.get("extra") != "allow":  # such a model knows itself what else there may be
+        known = [alias for key, field in model.model_fields.items() for alias in (field.alias or key,)]
+        refuse_unknown(values, known, where)
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -247,7 +250,8 @@ def check_options(values: Mapping[str, Any], model: type[Options], where: str) -
             raise RecipeError(f"{where}: {key!r} is missing") from error
         shown = f" is {first['input']!r}" if key else ""
         reason = str(first["msg"]).removeprefix("Value error, ")
-        raise RecipeError(f"{where}: {key!r}{shown}: {reason[:1].lower()}{reason[1:]}") from error
+        subject = f"{key!r}{shown}: " if key else ""  # without one, the options do not go together
+        raise RecipeError(f"{where}: {subject}{reason[:1].lower()}{reason[1:]}") from error
 
 
 def refuse_unknown(values: Iterable[str], known: Iterable[str], where: str) -> None:

@@ -40,6 +40,22 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "postgresql": "placevec.index.stores.postgres:PostgresStore",
         "lance": "placevec.index.stores.lance:LanceStore",
     },
+    # A name -> the dataclass of its settings, see tasks.modalities.base; sorted as `area features --help` shows them.
+    "modality": {
+        "poi": "placevec.tasks.modalities.poi:PoiModality",
+        "poi-hex2vec": "placevec.tasks.modalities.poi_hex2vec:PoiHex2VecModality",
+        "tessera": "placevec.tasks.modalities.tessera:TesseraModality",
+        "terrain": "placevec.tasks.modalities.terrain:TerrainModality",
+        "raster": "placevec.tasks.modalities.raster:RasterModality",
+        "landcover": "placevec.tasks.modalities.landcover:LandCoverModality",
+        "aerial": "placevec.tasks.modalities.aerial:AerialModality",
+        "alphaearth": "placevec.tasks.modalities.alphaearth:AlphaEarthModality",
+        "columns": "placevec.tasks.modalities.columns:Columns",
+        "table": "placevec.tasks.modalities.spread:Table",
+        "roads": "placevec.tasks.modalities.roads:RoadModality",
+        "transit": "placevec.tasks.modalities.transit:Transit",
+        "access": "placevec.tasks.modalities.access:Access",
+    },
     "engine": {
         "local": "placevec.engine.local:LocalEngine",
         "ray": "placevec.engine.ray:RayEngine",

@@ -74,7 +74,7 @@ def map_figure(
     tall = width * ratio
     total = NARROW if below else max(left + width + GAP + LEGEND + EDGE, 6.2)
     beside = total - left - EDGE if below else LEGEND
-    foot = _foot(frame, note)
+    foot = foot_lines(frame, note)
     trial = ink.sheet(beside)
     _column(trial, frame, width, legend, foot, below=below)
     side = trial.y
@@ -304,7 +304,7 @@ def _column(
 ) -> None:
     """What explains a map `width` inches wide: legend, scale bar, foot; below it, or beside it down to its `level`."""
     if below:
-        _scale_bar(pen, frame, width)
+        scale_bar(pen, frame, width)
         pen.skip(0.12)
     if legend is not None:
         legend_ink.draw(pen, legend)
@@ -313,12 +313,13 @@ def _column(
     else:
         # The scale bar stands level with the foot of the map, or below a legend that is longer.
         pen.y = max(pen.y + 0.3, level - 0.42 - 0.15 * len(foot))
-        _scale_bar(pen, frame, width)
+        scale_bar(pen, frame, width)
     for line in foot:
         pen.line(line, size=SMALL - 0.6, color=GREY)
 
 
-def _scale_bar(pen: Pen, frame: Frame, map_inches: float) -> None:
+def scale_bar(pen: Pen, frame: Frame, map_inches: float) -> None:
+    """Draw the scale of a map `map_inches` wide at the pen's height; the pen moves below it."""
     metres_per_inch = frame.width * frame.pixel * frame.metres_per_unit() / map_inches
     length = ink.nice(metres_per_inch * pen.width * 0.62, 1)
     if length / metres_per_inch > pen.width * 0.9:
@@ -333,7 +334,8 @@ def _scale_bar(pen: Pen, frame: Frame, map_inches: float) -> None:
     pen.skip(0.24)
 
 
-def _foot(frame: Frame, note: str) -> list[str]:
+def foot_lines(frame: Frame, note: str) -> list[str]:
+    """What stands below the scale bar: the projection, and the note."""
     if frame.crs == "EPSG:4326":
         name = "plate carrée; scale true at mid-latitude, east-west"
     elif frame.crs == "EPSG:3857":

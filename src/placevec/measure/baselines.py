@@ -18,12 +18,13 @@ from placevec.geo.sphere import LonLat
 from placevec.measure.additive_gp import nested_additive_gp
 from placevec.measure.fitted import FittedParts, some_rows
 from placevec.measure.knn import Metric, Neighbourhood, nested_knn
+from placevec.measure.linear import nested_ols
 from placevec.measure.nested import Fit, Fitted, Floats, Folds, as_features, mean_fit
 from placevec.measure.rbf import nested_gp
 from placevec.measure.ridge import nested_ridge
 
-Estimator = Literal["mean", "ridge", "knn", "gp"]
-ESTIMATOR_NAMES: dict[str, str] = {"mean": "mean", "ridge": "ridge", "knn": "kNN", "gp": "GP"}
+Estimator = Literal["mean", "ridge", "ols", "knn", "gp"]
+ESTIMATOR_NAMES: dict[str, str] = {"mean": "mean", "ridge": "ridge", "ols": "OLS", "knn": "kNN", "gp": "GP"}
 RINGS = (1, 3)
 """Raw features are averaged over one ring of neighbours, and over three."""
 
@@ -75,6 +76,8 @@ class FeatureSet:
             return nested_gp(values, y, folds, metric=self.metric, seed=seed)
         if estimator == "ridge" and values is not None and not isinstance(values, LonLat):
             return nested_ridge(values, y, folds, shared=shared)
+        if estimator == "ols" and values is not None and not isinstance(values, LonLat):
+            return nested_ols(values, y, folds)
         raise UsageError(f"the estimator {estimator!r} cannot be run on {self.name!r}; choose ridge or knn for vectors")
 
     @cached_property

@@ -51,7 +51,7 @@ class ProbeRow:
     Attributes:
         features: features and estimator, as tables show them.
         feature_set: the features.
-        estimator: "mean", "ridge", "knn" or "gp".
+        estimator: "mean", "ridge", "ols", "knn" or "gp".
         learned: whether the features are learned; if not, this is a baseline.
         split: "random" or "block".
         scores: by metric: mean over shuffles of the pooled folds' score, its bootstrap interval, sd over shuffles.

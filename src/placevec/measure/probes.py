@@ -40,7 +40,7 @@ Transform = Literal["", "log1p"]
 Progress = Callable[[str, int, int], None]
 
 _SPLITS = ("random", "block")
-_ESTIMATORS: tuple[Estimator, ...] = ("ridge", "knn", "gp")
+_ESTIMATORS: tuple[Estimator, ...] = ("ridge", "ols", "knn", "gp")
 
 
 def probe(
@@ -68,6 +68,7 @@ def probe(
     draws: int = DRAWS,
     seed: int = 0,
     versus: Sequence[str] = (),
+    baselines: bool = True,
     progress: Progress | None = None,
 ) -> ProbeReport:
     """Probe a target with vectors and with all compulsory baselines, by nested ridge and kNN.
@@ -97,7 +98,7 @@ def probe(
         fixed: features (n, d) by name that nobody learned, such as spherical harmonics: further baselines.
         blocks: the parts (name, first column, column after the last) of learned vectors, by their names: the GP gives
             each part a kernel of its own.
-        estimators: of "ridge", "knn" and "gp", run on all vectors.
+        estimators: of "ridge", "ols", "knn" and "gp", run on all vectors.
         transform: "log1p" takes ln(1 + y) of a regression target; all scores are then in that scale.
         resample: what the bootstrap draws: "places", or "blocks" (wider intervals, where errors of neighbours go
             together).
@@ -105,6 +106,8 @@ def probe(
         seed: of folds, resamples and subsamples.
         versus: feature sets that no learned row may leave out: each is compared with the best row of each of them as
             well, whichever baseline is the best of all.
+        baselines: whether the compulsory baselines are run; without them vectors are only compared with each other
+            (`versus`), for tables that stand beside a report that has them.
         progress: called with a label, steps done and steps in all.
 
     Raises:
@@ -125,9 +128,9 @@ def probe(
         )
         for name, v in vectors_by_name.items()
     ]
-    baselines, absent = compulsory(lonlat, h3=h3, raw=raw, untrained=untrained, estimators=run_on)
+    rivals, absent = compulsory(lonlat, h3=h3, raw=raw, untrained=untrained, estimators=run_on)
     more = [FeatureSet(name, as_features(v), run_on, metric="euclidean") for name, v in (fixed or {}).items()]
-    every = [*baselines, *more, *learned]
+    every = [*(rivals if baselines else ()), *more, *learned]
     labels = _labels(every, len(lonlat))
 
     keep = data.rows
@@ -381,11 +384,11 @@ def _judge(
     return [
         replace(
             row,
-            rival=best.features,
-            against=against(row, best),
+            rival="" if best is None else best.features,
+            against=None if best is None else against(row, best),
             versus={one.features: against(row, one) for one in rivals.values() if one is not None},
         )
-        if row.learned and best is not None
+        if row.learned
         else row
         for row, _ in found
     ]

@@ -1,4 +1,4 @@
-"""Lists of places from files: CSV with coordinates, GeoJSON, and tables."""
+"""Lists of places from files: CSV with coordinates, GeoJSON, tables, and targets of cells."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LonLatSource:
 
 
 def read_places(path: str | Path, *, lon: str = "lon", lat: str = "lat", id: str | None = None) -> Places:
-    """The places of a file: a table of placevec, a CSV with coordinates in degrees, or a GeoJSON.
+    """The places of a file: a table of placevec, its targets, a CSV with coordinates in degrees, or a GeoJSON.
 
     Args:
         path: the file, which may stand in object storage (s3://).
@@ -60,7 +60,9 @@ def read_places(path: str | Path, *, lon: str = "lon", lat: str = "lat", id: str
     if not where.exists():
         raise FormatError(f"{path}: no such file")
     if where.suffix in tables:
-        return open_table(where).places()
+        from placevec.sources.targets.file import is_targets, read_targets
+
+        return read_targets(where)[0] if is_targets(where) else open_table(where).places()
     if where.name.endswith((".csv", ".csv.gz")):
         return _csv(where, lon, lat, id)
     if where.suffix in (".geojson", ".json"):

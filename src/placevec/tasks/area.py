@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from placevec.area import StudyArea
-from placevec.config import Recipe
+from placevec.config import AreaOptions, Recipe
 from placevec.errors import UsageError
 from placevec.geo.boxes import parse_bbox
 
@@ -18,7 +18,8 @@ def new_area(
     boundary: str | Path | None = None,
     country: str | None = None,
     bbox: str | None = None,
-    resolutions: Sequence[int] = (6,),
+    cells: str | Path | None = None,
+    resolutions: Sequence[int] | None = None,
 ) -> StudyArea:
     """Make the folder of a study area.
 
@@ -28,25 +29,31 @@ def new_area(
         boundary: a GeoJSON file with a polygon.
         country: a country of Natural Earth, or several joined by ``+``.
         bbox: "west,south,east,north" in degrees.
-        resolutions: H3 resolutions, the main one first.
+        cells: a CSV or Parquet with a column of H3 cells of one resolution: the area is those, and they stay its cells.
+        resolutions: H3 resolutions, the main one first; by default 6, or that of `cells`.
 
     Raises:
         UsageError: more than one boundary is given, no country has the name, or another area is there already.
     """
-    given = [option for option in (boundary, country, bbox) if option is not None]
+    given = [option for option in (boundary, country, bbox, cells) if option is not None]
     if len(given) > 1:
-        raise UsageError("give one of --boundary, --country and --bbox, not several")
-    if boundary is not None:
-        area = StudyArea.from_geojson(boundary, name=name, resolutions=resolutions)
+        raise UsageError("give one of --boundary, --country, --bbox and --cells, not several")
+    levels = tuple(resolutions or (6,))
+    if cells is not None:
+        from placevec.sources.targets import cells_of_file
+
+        area = StudyArea.from_cells(cells_of_file(cells), name=name, resolutions=resolutions or ())
+    elif boundary is not None:
+        area = StudyArea.from_geojson(boundary, name=name, resolutions=levels)
     elif bbox is not None:
-        area = StudyArea.from_bbox(parse_bbox(bbox), name=name, resolutions=resolutions)
+        area = StudyArea.from_bbox(parse_bbox(bbox), name=name, resolutions=levels)
     else:
         from dataclasses import replace
 
         from placevec.sources.catalog import fetch
 
         countries = fetch("natural-earth-110m")["ne_110m_admin_0_countries.geojson"]
-        area = replace(StudyArea.from_country(country or name, countries, resolutions=resolutions), name=name)
+        area = replace(StudyArea.from_country(country or name, countries, resolutions=levels), name=name)
     return area.save(folder)
 
 
@@ -78,5 +85,13 @@ def recipe_area(recipe: Recipe, beside: Path) -> StudyArea:
         boundary=boundary,
         country=wanted.country,
         bbox=wanted.bbox,
-        resolutions=(wanted.resolution,),
+        cells=None if wanted.cells is None else beside / wanted.cells,
+        resolutions=_resolutions(wanted),
     )
+
+
+def _resolutions(wanted: AreaOptions) -> tuple[int, ...] | None:
+    """The resolutions that a recipe asks for; None where it leaves them to the cells that it names."""
+    if wanted.cells is not None and "resolution" not in wanted.model_fields_set:
+        return None
+    return tuple(wanted.resolution) if isinstance(wanted.resolution, list) else (wanted.resolution,)

@@ -20,7 +20,7 @@ class Protocol:
         block: blocks of the spatial split, such as "h3:3", for all targets or by their names; others go by the range
             of their variogram.
         buffer_m: metres around test rows without training rows; by default the widest ground a table has seen.
-        estimators: of "ridge", "knn" and "gp", run on all features.
+        estimators: of "ridge", "ols", "knn" and "gp", run on all features.
         log1p: names of the targets of which ln(1 + y) is predicted.
         classes: names of the targets whose numbers are classes.
         min_places: targets with a value at fewer places are skipped.

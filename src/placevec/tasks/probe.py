@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.errors import SchemaError, UsageError
+from placevec.errors import SchemaError
 from placevec.files import whole, write_text
 from placevec.measure.leaks import refuse_leaks, seen_rows
 from placevec.measure.probe_report import ProbeReport
 from placevec.measure.probes import Progress
 from placevec.measure.probes import probe as probe_vectors
-from placevec.table import EmbeddingTable, Places, StoredTable, open_table
-from placevec.tasks.inputs import sample
+from placevec.table import Places
 from placevec.tasks.map import Tables
-from placevec.tasks.probed import vectors_at
+from placevec.tasks.probe_inputs import common_ids, ground_m, label_places, named_tables, read_table, target_of
+from placevec.tasks.probed import Answer, vectors_at
 
 
 def probe(
@@ -40,6 +40,9 @@ def probe(
     unseen: bool = False,
     seed: int = 0,
     out: str | Path | None = None,
+    coefficients: str | Path | None = None,
+    residuals: str | Path | None = None,
+    said: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> list[ProbeReport]:
     """Probe tables of the same places against targets.
@@ -56,13 +59,18 @@ def probe(
         block: blocks of the spatial split, "h3:RES"; by default from the range of the target's variogram.
         buffer_m: metres around test rows without training rows; by default the width of a chip's ground.
         splits: "both", as the protocol has it; one alone where the other cannot be made.
-        estimators: of "ridge", "knn" and "gp", run on all features; the GP gives each block of an augmented vector a
-            kernel of its own.
+        estimators: of "ridge", "ols", "knn" and "gp", run on all features; the GP gives each block of an augmented
+            vector a kernel of its own.
         k: folds.
         shuffles: repetitions with other folds.
         unseen: probe only rows whose label nothing has seen, instead of refusing.
         seed: of everything random.
         out: a JSON file for the reports; out-of-fold predictions stand beside it as ``NAME.residuals.parquet``.
+        coefficients: a JSON file for the coefficients of linear probes; figures stand beside it, see
+            `tasks.coefficients`.
+        residuals: a GeoJSON file for the residuals of the best learned row in dissolved bins, with a map beside it, see
+            `tasks.residual_maps`.
+        said: told what was written, and how the residuals hang together in space.
         progress: told of each estimator.
 
     Raises:
@@ -70,13 +78,13 @@ def probe(
         SchemaError: the tables have no places in common, or places without geometry.
         UsageError: a target is neither a column nor name=raster.
     """
-    named = _named(tables)
-    raw_table = None if raw is None else _read(raw)
-    null = {name.removesuffix("-untrained"): table for name, table in _named(untrained or []).items()}
-    rows = _common([*named.values(), *([raw_table] if raw_table is not None else []), *null.values()])
+    named = named_tables(tables)
+    raw_table = None if raw is None else read_table(raw)
+    null = {name.removesuffix("-untrained"): table for name, table in named_tables(untrained or []).items()}
+    rows = common_ids([*named.values(), *([raw_table] if raw_table is not None else []), *null.values()])
     first = next(iter(named.values()))
     places = first.take(first.rows_of(rows)).places()
-    joined = places if labels is None else places.join(_labels(labels), how="inner")
+    joined = places if labels is None else places.join(label_places(labels), how="inner")
     if len(joined) == 0:
         raise SchemaError("the labels have no id in common with the tables")
     if not joined.located.all():
@@ -85,11 +93,11 @@ def probe(
     idle = {name: vectors_at(table, joined)[0] for name, table in null.items()}
     pixels = None if raw_table is None else vectors_at(raw_table, joined)[0]
     cells = joined.column("h3").astype(np.uint64) if joined.has("h3") else None
-    buffer = _buffer(list(named.values())) if buffer_m is None else buffer_m
+    buffer = ground_m(list(named.values())) if buffer_m is None else buffer_m
     wanted = [targets] if isinstance(targets, str) else list(targets)
-    reports = []
+    reports, answers = [], []
     for target in wanted:
-        name, y = _target(target, joined)
+        name, y = target_of(target, joined)
         keep = np.arange(len(joined))
         saw = {table_name: table.meta.saw for table_name, table in {**named, **null}.items()}
         if unseen:
@@ -120,9 +128,18 @@ def probe(
             progress=progress,
         )
         reports.append(report)
+        answers.append(Answer(report, y, keep))
         joined = _with_residuals(joined, keep, report)
     if out is not None:
         _write(Path(out), reports, joined)
+    if coefficients is not None:
+        from placevec.tasks.coefficients import write_coefficients
+
+        write_coefficients(coefficients, named, joined, answers, estimators=estimators, seed=seed, said=said)
+    if residuals is not None:
+        from placevec.tasks.residual_maps import write_residuals
+
+        write_residuals(residuals, joined, answers, said=said)
     return reports
 
 
@@ -146,63 +163,3 @@ def read_residuals(out: str | Path) -> Places:
 
     path = Path(out)
     return Places(pq.read_table(path.with_name(f"{path.stem}.residuals.parquet")))
-
-
-def _named(tables: Tables | Mapping[str, Any]) -> dict[str, EmbeddingTable]:
-    if isinstance(tables, Mapping):
-        return {name: _read(table) for name, table in tables.items()}
-    listed = [tables] if isinstance(tables, str | Path | StoredTable | EmbeddingTable) else list(tables)
-    named: dict[str, EmbeddingTable] = {}
-    for table in listed:
-        name = _name(table)
-        if name in named:
-            raise UsageError(f"two tables are called {name!r}: rename one, the report could not tell them apart")
-        named[name] = _read(table)
-    return named
-
-
-def _name(table: Any) -> str:
-    if isinstance(table, EmbeddingTable):
-        return table.meta.tower or "table"
-    return Path(str(table.path if isinstance(table, StoredTable) else table)).stem
-
-
-def _read(table: Any) -> EmbeddingTable:
-    if isinstance(table, EmbeddingTable):
-        return table
-    return (table if isinstance(table, StoredTable) else open_table(table)).read()
-
-
-def _common(tables: Sequence[EmbeddingTable]) -> NDArray[Any]:
-    ids = tables[0].ids
-    for table in tables[1:]:
-        ids = ids[table.rows_of(ids) >= 0]
-    if len(ids) == 0:
-        raise SchemaError("the tables have no id in common: probe tables of the same places")
-    return ids
-
-
-def _labels(labels: str | Path | Places) -> Places:
-    if isinstance(labels, Places):
-        return labels
-    from placevec.sources.places import read_places
-
-    if str(labels).endswith((".csv", ".csv.gz")):
-        return read_places(labels, id="id")
-    return read_places(labels)
-
-
-def _target(target: str, places: Places) -> tuple[str, NDArray[Any]]:
-    name, equals, raster = target.partition("=")
-    if equals:
-        return name, sample(raster, places.lonlat())
-    if not places.has(target):
-        known = ", ".join(places.attributes) or "none"
-        raise UsageError(f"{target!r} is no column of the tables: give one of {known}, or name=raster")
-    return target, places.column(target)
-
-
-def _buffer(tables: Sequence[EmbeddingTable]) -> float:
-    """The widest ground that a vector of one of the tables has seen, in metres; 0 where chips are not known."""
-    layouts = [table.meta.chip_layout or {} for table in tables]
-    return max((float(layout.get("ground_m", 0.0)) for layout in layouts), default=0.0)

@@ -1,14 +1,38 @@
-"""The vectors of a table as probes take them: at given places, and not too wide."""
+"""The vectors of a table as probes take them, at given places and not too wide; and what a probe found."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from placevec.measure.probe_report import ProbeReport
 from placevec.table import EmbeddingTable, Places
 from placevec.table.blocks import blocks_of
 
 MAX_FEATURES = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What was found about one target, for what is drawn of it afterwards.
+
+    Attributes:
+        report: of the probe.
+        y: the target of all places that the tables share, as it was given.
+        keep: (m,) rows of these places that were probed; the report's rows are numbered within them.
+    """
+
+    report: ProbeReport
+    y: NDArray[Any]
+    keep: NDArray[np.int64]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows of the places that have a target and were probed."""
+        return self.keep[self.report.residuals.rows]
 
 
 def vectors_at(table: EmbeddingTable, places: Places) -> tuple[NDArray[np.float32], tuple[tuple[str, int, int], ...]]:

@@ -32,6 +32,8 @@ class ClusterOptions(Options):
     k: int = Field(8, ge=2)
     method: Literal["kmeans", "hierarchical"] = "kmeans"
     resolutions: list[int] | None = None
+    profile: list[InPath] = Field(default_factory=list)
+    map: OutPath | None = None
 
 
 class MapOptions(Part):
@@ -85,17 +87,22 @@ class ExportOptions(Part):
 
 def cluster_step(options: ClusterOptions, context: Context) -> Any:
     """Run the step."""
-    from placevec.tasks.cluster import cluster
+    from placevec.tasks.cluster import describe
 
-    finest = cluster(
+    found = describe(
         context.path(options.table),
         context.path(options.out),
+        profile=[context.path(one) for one in options.profile],
+        map=optional_path(context, options.map),
         k=options.k,
         method=options.method,
         resolutions=options.resolutions,
         seed=context.seed,
-    ).levels[0]
-    return {"sizes": [int(size) for size in finest.sizes], "silhouette": finest.silhouette}
+        said=context.note,
+    )
+    finest = found.clusters.levels[0]
+    words = {"words": found.profiles[0].words} if found.profiles else {}
+    return {"sizes": [int(size) for size in finest.sizes], "silhouette": finest.silhouette, **words}
 
 
 def map_step(options: MapOptions, context: Context) -> Any:

@@ -27,6 +27,7 @@ _LANDSCAPE = (
 )
 _CHIPS = ("on", "raster", "ground_m", "pixels", "resolution", "resampling", "nodata", "edge", "min_valid")
 _GEOLOCATION = ("model", "untrained_model", "predictions", "rules", *_CHIPS)
+_FUSION = ("modalities", "fused", "untrained", "labels", "targets", "rules")
 _EVIDENCE = ("model", "captions", "images", "split", "names", "methods", "sides", "count", "tile", "cut", "draws")
 _NEEDED = {
     "location": (_LOCATION, ("compared", "targets")),
@@ -34,6 +35,7 @@ _NEEDED = {
     "evidence": (_EVIDENCE, ("model", "captions")),
     "landscape": (_LANDSCAPE, ()),
     "geolocation": (_GEOLOCATION, ()),
+    "fusion": (_FUSION, ("modalities", "labels", "targets")),
 }
 
 
@@ -50,9 +52,11 @@ class ProbeOptions(Options):
     block: str | None = None
     buffer_m: float | None = None
     splits: Literal["both", "random", "block"] = "both"
-    estimators: tuple[Literal["ridge", "knn", "gp"], ...] = ("ridge", "knn")
+    estimators: tuple[Literal["ridge", "ols", "knn", "gp"], ...] = ("ridge", "knn")
     k: int = Field(5, ge=3)
     shuffles: int = Field(3, ge=1)
+    coefficients: OutPath | None = None
+    residuals: OutPath | None = None
 
 
 class EvaluateOptions(Options):
@@ -62,11 +66,15 @@ class EvaluateOptions(Options):
         what: "location" compares encoders of coordinates on targets; "retrieval" measures how well images and captions
             find each other; "evidence" measures which method of evidence points at the right place; "landscape"
             measures representations of patches by their neighbours and by what they were not shown; "geolocation"
-            measures how far off a locator is.
-        out: a JSON file; of location, retrieval and geolocation .md and .html stand beside it, of landscape .md.
+            measures how far off a locator is; "fusion" measures fused tables beside all that learns nothing.
+        out: a JSON file; beside it .md and .html, of landscape .md alone, of evidence neither.
         tables: landscape: learned tables by name; untrained, masked and untrained_masked likewise.
         patches: landscape: a patch set; signatures are counted and targets measured on it.
-        rules: landscape: see `tasks.evaluate_landscape.LandscapeRules`; geolocation: `GeolocationRules`.
+        rules: landscape: see `tasks.evaluate_landscape.LandscapeRules`; geolocation: `GeolocationRules`; fusion:
+            `tasks.evaluate_fusion_rules.FusionProtocol`.
+        modalities: fusion: tables of cells by name; untrained likewise.
+        fused: fusion: learned tables by name, or folders of one table for each fold.
+        labels: fusion: the file whose columns are the targets.
         compared: location: models and tables; NAME= may stand before.
         targets: location: a column, or NAME=RASTER and the like. Landscape: LAYER:mean and the like, or a column.
         protocol: location: rules, see `tasks.evaluate_protocol.Protocol`. Retrieval: "augmented-captions".
@@ -82,7 +90,7 @@ class EvaluateOptions(Options):
         duplicates: retrieval: bits by which near-duplicates of other splits differ; -1: they are not looked for.
     """
 
-    what: Literal["location", "retrieval", "evidence", "landscape", "geolocation"] = "location"
+    what: Literal["location", "retrieval", "evidence", "landscape", "geolocation", "fusion"] = "location"
     out: OutPath
     compared: list[NamedInPath] = Field(default_factory=list)
     targets: list[str] = Field(default_factory=list)
@@ -126,6 +134,9 @@ class EvaluateOptions(Options):
     min_valid: float = 0.5
     untrained_model: InPath | None = None
     predictions: InPath | None = None
+    modalities: dict[str, InPath] = Field(default_factory=dict)
+    fused: dict[str, InPath] = Field(default_factory=dict)
+    labels: InPath | None = None
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Self:
@@ -136,8 +147,8 @@ class EvaluateOptions(Options):
             raise RecipeError(f"evaluate with what = {self.what!r} needs {absent!r}")
         if isinstance(self.protocol, str if self.what == "location" else dict):
             raise RecipeError("evaluate: protocol is a table of rules for location, and a name for retrieval")
-        if isinstance(self.untrained, dict) != (self.what == "landscape") and self.untrained:
-            form = "a table of names and paths" if self.what == "landscape" else "a list of paths"
+        if isinstance(self.untrained, dict) != (self.what in ("landscape", "fusion")) and self.untrained:
+            form = "a table of names and paths" if self.what in ("landscape", "fusion") else "a list of paths"
             raise RecipeError(f"evaluate with what = {self.what!r}: untrained is {form}")
         if self.what == "geolocation" and (self.model is None) == (self.predictions is None):
             raise RecipeError("evaluate with what = 'geolocation' needs either a model or predictions")
@@ -169,6 +180,9 @@ def probe_step(options: ProbeOptions, context: Context) -> Any:
         shuffles=options.shuffles,
         seed=context.seed,
         out=context.path(options.out),
+        coefficients=optional_path(context, options.coefficients),
+        residuals=optional_path(context, options.residuals),
+        said=context.note,
         progress=lambda label, done, total: context.progress(done, total, {}),
     )
     return {report.target: best.features for report in reports if (best := report.best("block", learned=True))}
@@ -182,6 +196,7 @@ def evaluate_step(options: EvaluateOptions, context: Context) -> Any:
         "evidence": _evidence,
         "landscape": _landscape,
         "geolocation": _geolocation,
+        "fusion": _fusion,
     }
     return steps[options.what](options, context)
 
@@ -338,3 +353,33 @@ def _geolocation(options: EvaluateOptions, context: Context) -> Any:
     for line in headlines(found):
         context.note(line)
     return {record["method"]: round(record["median_km"], 3) for record in found.to_records()}
+
+
+def _fusion(options: EvaluateOptions, context: Context) -> Any:
+    from placevec.tasks.evaluate_fusion import FusionProtocol, evaluate_fusion
+    from placevec.tasks.evaluate_fusion_words import headline
+
+    rules: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in options.rules.items()
+    }
+    refuse_unknown(rules, [field.name for field in fields(FusionProtocol)], "rules")
+
+    def paths(given: dict[str, str]) -> dict[str, Path]:
+        return {name: context.path(path) for name, path in given.items()}
+
+    assert options.labels is not None
+    found = evaluate_fusion(
+        paths(options.modalities),
+        context.path(options.labels),
+        options.targets,
+        fused=paths(options.fused),
+        untrained=paths(options.untrained) if isinstance(options.untrained, dict) else (),
+        rules=FusionProtocol(**({"seed": context.seed} | rules)),
+        out=context.path(options.out),
+        restart=context.restart,
+        progress=lambda target, label, done, total: context.progress(done, total, {"": f"{target}, {label}"}),
+    )
+    for line in [*found.notes, *headline(found)]:
+        context.note(line)
+    records = [record for record in found.to_records() if record["split"] == found.splits[-1] and record["learned"]]
+    return {f"{record['target']}: {record['features']}": record["verdict"] for record in records}

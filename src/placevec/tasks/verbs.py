@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from placevec.tasks import verb_answers as answers
+from placevec.tasks import verb_features as describing
+from placevec.tasks import verb_graph as graphs
 from placevec.tasks import verb_landscape as landscape
 from placevec.tasks import verb_locate as locating
 from placevec.tasks import verb_measures as measures
@@ -17,7 +19,10 @@ from placevec.tasks.verb_options import hf_weights
 VERBS: Mapping[str, Verb] = {
     "stencil": Verb(landscape.stencil_step, landscape.StencilOptions),
     "patches": Verb(landscape.patches_step, landscape.PatchesOptions),
+    "graph": Verb(graphs.graph_step, graphs.GraphOptions),
     "photos": Verb(photographing.photos_step, photographing.PhotosOptions),
+    "features": Verb(describing.features_step, describing.FeaturesOptions),
+    "targets": Verb(describing.targets_step, describing.TargetsOptions),
     "train": Verb(tables.train_step, tables.TrainOptions, hf_weights),
     "embed": Verb(tables.embed_step, tables.EmbedOptions, hf_weights),
     "augment": Verb(tables.augment_step, tables.AugmentOptions),

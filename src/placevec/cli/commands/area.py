@@ -7,13 +7,24 @@ from typing import Annotated
 
 import typer
 
-from placevec.cli.commands import area_geocells, area_patches, area_stencil, reads
+from placevec.cli.commands import (
+    area_features,
+    area_geocells,
+    area_graph,
+    area_patches,
+    area_stencil,
+    area_targets,
+    reads,
+)
 from placevec.cli.commands.options import Format, Quiet, Seed
 
 app = typer.Typer(no_args_is_help=True, help="Make a study area: a region with its own folder, and words for it.")
 app.command("stencil")(area_stencil.command)
 app.command("patches")(area_patches.command)
 app.command("geocells")(area_geocells.command)
+app.command("graph")(area_graph.command)
+app.add_typer(area_features.app, name="features")
+app.command("targets")(area_targets.command)
 
 
 @app.command("new")
@@ -23,19 +34,27 @@ def new(
     boundary: Annotated[Path | None, typer.Option(help="A GeoJSON file with a polygon (lon, lat).")] = None,
     country: Annotated[str | None, typer.Option(help="A country of Natural Earth, or several: Spain+Portugal.")] = None,
     bbox: Annotated[str | None, typer.Option(help="WEST,SOUTH,EAST,NORTH in degrees.")] = None,
-    resolution: Annotated[list[int] | None, typer.Option("--resolution", "-r", help="H3; by default 6.")] = None,
+    cells: Annotated[
+        Path | None, typer.Option(help="A CSV or Parquet with a column of H3 cells: the area is those.")
+    ] = None,
+    resolution: Annotated[
+        list[int] | None,
+        typer.Option("--resolution", "-r", help="H3; by default 6, or that of --cells; several: the main one first."),
+    ] = None,
 ) -> None:
-    """Make a study area from a boundary, a country or a box.
+    """Make a study area from a boundary, a country, a box or a list of cells.
 
     Without any of them NAME is looked up among the countries.
 
     Example: placevec area new iberia --country Spain+Portugal --resolution 5
+
+    Example: placevec area new porto-alegre --cells poa_hexgrid.csv -r 9 -r 8 -r 7
     """
     from placevec.cli.output import note
     from placevec.tasks.area import new_area
 
     area = new_area(
-        name, out or Path(name), boundary=boundary, country=country, bbox=bbox, resolutions=resolution or [6]
+        name, out or Path(name), boundary=boundary, country=country, bbox=bbox, cells=cells, resolutions=resolution
     )
     note(f"{area.folder}: {area.area_km2:,.0f} km², {len(area.cells()):,} cells of resolution {area.resolution}")
 
@@ -45,13 +64,26 @@ def info(
     folder: Annotated[Path, typer.Argument(help="The folder of a study area.", show_default=False)],
     form: Format = None,
 ) -> None:
-    """Say what a study area is and what its folder holds.
+    """Say what a study area is, how far it is, what is stale, and which command comes next.
 
     Example: placevec area info demo/iberia
     """
-    from placevec.cli.commands.info import command
+    import sys
 
-    command([folder], form)
+    from placevec.cli.output import Form, emit, note
+    from placevec.tasks.area_status import STAGES, area_status
+    from placevec.tasks.info import info
+
+    facts, items = info(folder), [item.to_record() for item in area_status(folder)]
+    if form is not None or not sys.stdout.isatty():
+        emit([{**facts, "stages": items}], form)
+        return
+    told = [{"what": name, "is": value} for name, value in facts.items() if name not in STAGES and name != "tables"]
+    emit(told, Form.table, title=facts["path"])
+    emit([{name: item[name] for name in ("stage", "name", "state", "rows", "absent", "why")} for item in items])
+    for item in items:
+        if item["next"]:
+            note(f"next, {item['stage']}: {item['next']}")
 
 
 @app.command("captions")

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from placevec.cli.commands.evaluate_evidence import command as evidence
+from placevec.cli.commands.evaluate_fusion import command as fusion
 from placevec.cli.commands.evaluate_geolocation import command as geolocation
 from placevec.cli.commands.evaluate_landscape import command as landscape
 from placevec.cli.commands.evaluate_retrieval import retrieval
+from placevec.cli.commands.evaluate_transfer import command as transfer
 from placevec.cli.commands.options import Format, Probes, Quiet, Seed, estimators_of
 
 app = typer.Typer(no_args_is_help=True, help="Measure encoders by the whole protocol, in one report.")
@@ -144,6 +146,8 @@ app.command("retrieval")(retrieval)
 app.command("evidence")(evidence)
 app.command("landscape")(landscape)
 app.command("geolocation")(geolocation)
+app.command("fusion")(fusion)
+app.command("transfer")(transfer)
 
 
 def _blocks(given: list[str]) -> str | dict[str, str] | None:

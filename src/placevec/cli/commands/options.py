@@ -32,6 +32,7 @@ class Probe(StrEnum):
     """An estimator on frozen vectors."""
 
     ridge = "ridge"
+    ols = "ols"
     knn = "knn"
     gp = "gp"
 

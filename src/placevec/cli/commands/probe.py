@@ -45,6 +45,12 @@ def command(
     shuffles: Annotated[int, typer.Option(min=1, help="Repetitions with other folds.")] = 3,
     unseen: Annotated[bool, typer.Option("--unseen", help="Only rows whose label nothing has seen.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file for the whole report.")] = None,
+    coefficients: Annotated[
+        Path | None, typer.Option(help="JSON file for coefficients of linear probes; CSV and figures beside it.")
+    ] = None,
+    residuals: Annotated[
+        Path | None, typer.Option(help="GeoJSON file for residuals in dissolved bins; a map beside it.")
+    ] = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     form: Format = None,
@@ -52,6 +58,9 @@ def command(
     """Ask what vectors know about a target, under random and block splits, beside the compulsory baselines.
 
     Example: placevec probe demo/iberia/tables/image.parquet -t elevation=dataset:etopo20 --shuffles 5
+
+    Example: placevec probe tables/roads.parquet tables/transit.parquet --labels targets.parquet -t jobs
+    --transform log1p --probe ridge --probe ols --coefficients results/jobs.json --residuals results/jobs.geojson
     """
     import sys
 
@@ -76,6 +85,9 @@ def command(
             unseen=unseen,
             seed=seed,
             out=out,
+            coefficients=coefficients,
+            residuals=residuals,
+            said=note,
             progress=lambda label, done, total: told(done, total, {"": label}),
         )
     for report in reports:

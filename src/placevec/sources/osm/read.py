@@ -6,22 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from placevec.errors import FormatError, UsageError
+from placevec.errors import UsageError
 from placevec.geo.boxes import Box, box_polygon, check_box
-from placevec.registry import need
+from placevec.sources.osm.storage import existing, load_osmium, node_storage, stream
 from placevec.sources.osm.words import VISIBLE, Word
 
 KINDS = ("point", "line", "area")
 
 _CHUNK = 1 << 14  # objects whose geometry waits as text
-_IN_MEMORY = 512 << 20  # bytes of a file beyond which the positions of its nodes are kept on disk
 # What is tagged so lies under a roof or under the ground, and no image shows it.
 _HIDDEN = {
     "tunnel": {"yes", "culvert", "covered", "building_passage"},
@@ -88,24 +86,17 @@ def tagged(path: str | Path, *, words: Sequence[Word] = VISIBLE, box: Box | None
         UsageError: no words are given.
         MissingExtra: osmium is not installed.
     """
-    osmium = need("osmium", extra="osm", purpose="reading OpenStreetMap")
-    where = Path(path)
+    osmium = load_osmium()
     if not words:
         raise UsageError("no words are given: name the tags that are to be read")
-    if not where.is_file():
-        raise FormatError(f"{path}: no such file; check the path")
+    where = existing(path)
     within = None if box is None else box_polygon(check_box(box))
     found = _Found(tuple(words), within)
     keys = sorted({word.key for word in words})
-    with TemporaryDirectory(prefix="placevec-osm-") as scratch:
-        storage = "flex_mem" if where.stat().st_size <= _IN_MEMORY else f"sparse_file_array,{scratch}/nodes"
+    with node_storage(where) as storage:
         only = osmium.filter.KeyFilter(*keys)
-        stream = osmium.FileProcessor(str(where)).with_locations(storage).with_areas(only).with_filter(only)
-        try:
-            found.read(stream, osmium.geom.WKBFactory())
-        except (RuntimeError, ValueError) as error:  # osmium says no more than this
-            reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-            raise FormatError(f"{path}: no OpenStreetMap data can be read ({reason}); fetch it again") from error
+        objects = osmium.FileProcessor(str(where)).with_locations(storage).with_areas(only).with_filter(only)
+        found.read(stream(path, objects), osmium.geom.WKBFactory())
     return found.features()
 
 
@@ -122,7 +113,7 @@ class _Found:
             shapely.prepare(within)
 
     def read(self, stream: Iterable[Any], wkb: Any) -> None:
-        invalid = need("osmium", extra="osm", purpose="reading OpenStreetMap").InvalidLocationError
+        invalid = load_osmium().InvalidLocationError
         for each in stream:
             form = each.type_str()
             if form == "r":  # its areas come as such

@@ -62,7 +62,7 @@ class CsvFile(ForeignFile):
                 f"{shown[:200]}; name their beginning with --prefix"
             )
         self.dims = len(self._components)
-        where = _where(path, names, options)
+        where = csv_where(path, names, options)
         known = {*self._components, *where.columns}
         others = [name for name in names if name not in known]
         types = self._types(others)
@@ -179,7 +179,8 @@ class CsvFile(ForeignFile):
         raise FormatError(f"{self.path}: the CSV cannot be read: {text[:200]}") from None
 
 
-def _where(path: str, names: list[str], options: Options) -> Where:
+def csv_where(path: str, names: list[str], options: Options) -> Where:
+    """How a CSV with columns `names` says where its rows are; CrsError for WKT of which nobody says the system."""
     lowered = {name.lower(): name for name in reversed(names)}
     if options.lon is not None and options.lat is not None:
         xy = (options.column("lon", options.lon, names, path), options.column("lat", options.lat, names, path))

@@ -8,56 +8,10 @@ import numpy as np
 import pytest
 import shapely
 
+from osm_town import LAT, LON, STEP, Town
 from placevec.errors import CoordinateError, FormatError, MissingExtra, UsageError
-from placevec.sources.osm import VISIBLE, Word, tagged
+from placevec.sources.osm import VISIBLE, Word, storage, tagged
 from placevec.sources.osm import read as read_module
-
-LON, LAT = 13.0, 43.5
-STEP = 0.001  # degrees between the lines of the grid on which the objects below lie
-
-
-class Town:
-    """An OpenStreetMap file in the making, its nodes on a grid."""
-
-    def __init__(self) -> None:
-        self.nodes: dict[tuple[float, float], int] = {}
-        self.lines: list[str] = []
-        self.own: dict[int, str] = {}
-        self.ways = 0
-
-    def node(self, x: float, y: float, **tags: str) -> int:
-        number = self.nodes.setdefault((x, y), len(self.nodes) + 1)
-        if tags:
-            self.own[number] = _tags(tags)
-        return number
-
-    def way(self, points: list[tuple[float, float]], **tags: str) -> int:
-        self.ways += 1
-        refs = "".join(f'<nd ref="{self.node(*point)}"/>' for point in points)
-        self.lines.append(f'<way id="{self.ways}" version="1">{refs}{_tags(tags)}</way>')
-        return self.ways
-
-    def square(self, x: float, y: float, side: float, **tags: str) -> int:
-        corners = [(x, y), (x + side, y), (x + side, y + side), (x, y + side), (x, y)]
-        return self.way(corners, **tags)
-
-    def relation(self, outer: int, inner: int, **tags: str) -> None:
-        members = f'<member type="way" ref="{outer}" role="outer"/><member type="way" ref="{inner}" role="inner"/>'
-        tags["type"] = "multipolygon"
-        self.lines.append(f'<relation id="1" version="1">{members}{_tags(tags)}</relation>')
-
-    def write(self, path: Path) -> Path:
-        nodes = "".join(
-            f'<node id="{number}" version="1" lon="{LON + x * STEP:.7f}" lat="{LAT + y * STEP:.7f}">'
-            f"{self.own.get(number, '')}</node>\n"
-            for (x, y), number in self.nodes.items()
-        )
-        path.write_text(f'<osm version="0.6" generator="test">\n{nodes}{"".join(self.lines)}</osm>\n')
-        return path
-
-
-def _tags(tags: dict[str, str]) -> str:
-    return "".join(f'<tag k="{key.replace("__", ":")}" v="{value}"/>' for key, value in tags.items())
 
 
 @pytest.fixture
@@ -119,7 +73,7 @@ def test_a_box_and_words_of_ones_own(town: Path) -> None:
 def test_chunks_and_positions_on_disk_change_nothing(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tagged(town)
     monkeypatch.setattr(read_module, "_CHUNK", 2)
-    monkeypatch.setattr(read_module, "_IN_MEMORY", 0)
+    monkeypatch.setattr(storage, "IN_MEMORY", 0)
     again = tagged(town)
     assert shapely.equals(whole.geometry, again.geometry).all()
     np.testing.assert_array_equal(whole.word, again.word)

@@ -1,0 +1,7 @@
+"""Map services as rasters: XYZ tiles, WMTS and WMS, read by window, politely, and kept on disk."""
+
+from __future__ import annotations
+
+from placevec.sources.services.opening import ServiceRaster, is_service, open_service
+
+__all__ = ["ServiceRaster", "is_service", "open_service"]
