@@ -10,6 +10,7 @@ import numpy as np
 from placevec.atlas import ink, palettes
 from placevec.atlas.heat import heat_figure
 from placevec.atlas.ink import BODY, EDGE, FAINT, GREY, INK, SMALL, Pen
+from placevec.atlas.scores import plain
 from placevec.errors import SchemaError
 from placevec.measure.coefficients import Coefficients
 
@@ -56,7 +57,7 @@ def coefficient_figure(
     rows = found.largest(count)
     palette = dict(modality_colours(found.groups) if colours is None else colours)
     names = [_short(found.names[i]) for i in rows.tolist()]
-    score = f"out-of-fold R² {found.r2:.2f}".replace("-", "−")
+    score = f"out-of-fold R² {plain(found.r2)}"
     title = title or f"What speaks for {found.target}"
     subtitle = subtitle or (
         f"{found.features}, {found.estimator.replace('ols', 'OLS')}, {score}, {ink.count(found.n)} places; "
@@ -68,7 +69,7 @@ def coefficient_figure(
     side = max(len(name) for name in shown) * BODY * _EM / 72 + 0.4
     width = left + panel + 0.3 + max(side, 1.5) + EDGE
     top = ink.heading(ink.new_figure(width, 4), title, subtitle)
-    figure = ink.new_figure(width, top + tall + 0.85)
+    figure = ink.new_figure(width, top + tall + 0.65)
     ink.heading(figure, title, subtitle)
     height = float(figure.get_size_inches()[1])
     axes = figure.add_axes((left / width, 1 - (top + tall) / height, panel / width, tall / height))
@@ -95,7 +96,7 @@ def coefficient_figure(
         spine.set_visible(name == "bottom")
         spine.set_edgecolor(FAINT)
     axes.set_xlabel("standard deviations of the target for one of the column", size=SMALL, color=GREY)
-    pen = Pen(figure, left + panel + 0.3, top + 0.02, max(side, 1.5), tall + 0.6)
+    pen = Pen(figure, left + panel + 0.3, top + 0.02, max(side, 1.5), tall + 0.5)
     if len(shown) > 1 or shown[0] not in ("", found.features):
         pen.line("Modality", weight="bold")
         for name in shown:
@@ -152,6 +153,7 @@ def coefficient_heat(
         subtitle=subtitle or f"the {len(rows)} columns of {mean.shape[0]} with the largest coefficients",
         units="standard deviations of the target for one of the column",
         row_colours=[palette[found[0].groups[i]] for i in rows.tolist()] if several else None,
+        key={name: palette[name] for name in dict.fromkeys(found[0].groups)} if several else None,
         sure=sure[rows],
         sure_words="bold: the 95 % interval leaves out 0",
     )

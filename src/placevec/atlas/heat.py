@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from placevec.atlas.ink import BODY, EDGE, GREY, INK, SMALL, Pen
 from placevec.errors import SchemaError
 
 _CELL, _TALL = 0.46, 0.27
-_LABEL = 4.2
+_LABEL = 5.0
 _EM = 0.56  # mean advance of DejaVu Sans
 
 
@@ -28,6 +28,7 @@ def heat_figure(
     subtitle: str = "",
     units: str = "",
     row_colours: Sequence[tuple[float, float, float]] | None = None,
+    key: Mapping[str, tuple[float, float, float]] | None = None,
     sure: ArrayLike | None = None,
     sure_words: str = "",
 ) -> Path:
@@ -42,6 +43,7 @@ def heat_figure(
         subtitle: of the figure.
         units: of the values, below the ramp.
         row_colours: (r) a mark at the left of each row, such as that of its modality.
+        key: what these marks mean.
         sure: (r, c) which numbers are printed bold.
         sure_words: what bold means.
 
@@ -54,15 +56,15 @@ def heat_figure(
     bold = np.zeros(table.shape, dtype=bool) if sure is None else np.asarray(sure, dtype=bool)
     fits = int(_LABEL * 72 / (BODY * _EM))
     told = [textwrap.shorten(name, fits, placeholder=" …") or name[:fits] for name in rows]
-    left = EDGE + max(len(name) for name in told) * BODY * _EM / 72 + 0.35
+    left = EDGE + max(len(name) for name in told) * BODY * _EM / 72 + (0.35 if row_colours is None else 0.5)
     heads = [name if len(name) <= 26 else name[:25] + "…" for name in columns]
     up = max(len(name) for name in heads) * BODY * _EM / 72 * 0.9 + 0.2
     # Names at the right lean over the edge of the table.
     lean = len(heads[-1]) * BODY * _EM / 72 * 0.6
     wide, tall = _CELL * table.shape[1], _TALL * table.shape[0]
-    width = max(left + wide + lean + EDGE, 5.2)
+    width = max(left + wide + lean + EDGE, 6.4)
     top = ink.heading(ink.new_figure(width, 4), title, subtitle)
-    figure = ink.new_figure(width, top + up + tall + 0.95)
+    figure = ink.new_figure(width, top + up + tall + max(0.95, 0.25 + 0.2 * len(key or ())))
     ink.heading(figure, title, subtitle)
     height = float(figure.get_size_inches()[1])
     limit = float(np.nanmax(np.abs(table))) if np.isfinite(table).any() else 1.0
@@ -76,9 +78,9 @@ def heat_figure(
     for line in range(1, table.shape[1]):
         axes.axvline(line, color="white", linewidth=1.0)
     for r, name in enumerate(told):
-        ink.write(axes, -0.22, r + 0.5, name, ha="right", va="center", size=BODY)
+        ink.write(axes, -0.22 if row_colours is None else -0.5, r + 0.5, name, ha="right", va="center", size=BODY)
         if row_colours is not None:
-            axes.plot([-0.1], [r + 0.5], "s", color=row_colours[r], markersize=5.5, clip_on=False)
+            axes.plot([-0.25], [r + 0.5], "s", color=row_colours[r], markersize=5.5, clip_on=False)
         for c in range(table.shape[1]):
             value = table[r, c]
             pale = not np.isfinite(value) or abs(value) < 0.62 * limit
@@ -105,4 +107,10 @@ def heat_figure(
     words = units + (f"; {sure_words}" if sure is not None and sure_words else "")
     pen.skip(0.34)
     pen.line(words, size=SMALL, color=GREY)
+    if key:
+        side = Pen(figure, EDGE, top + up + tall + 0.18, left - EDGE - 0.3, 0.2 * len(key))
+        for name, colour in key.items():
+            side.box(0, 0.13, 0.13, colour)
+            side.text(0.22, name, size=SMALL)
+            side.skip(0.2)
     return ink.save(figure, path)

@@ -11,7 +11,7 @@ import numpy as np
 from placevec.atlas import ink
 from placevec.atlas.ink import ACCENT, BASELINE, BODY, EDGE, FAINT, GREY, INK, SMALL, Pen
 from placevec.errors import SchemaError
-from placevec.measure.transfer import MEAN_OF_A, OWN, STANDARDISED, Transfer
+from placevec.measure.transfer import MEAN_OF_A, OWN, PROBE_OF_A, STANDARDISED, Transfer
 
 _OTHER = "#e69f00"
 _WORST = -0.5
@@ -54,11 +54,13 @@ def transfer_figure(path: str | Path, found: Sequence[Transfer], *, title: str =
         pen.axes.plot([0, 0.26], [pen.y + 0.07] * 2, color=colour, linestyle=dash, linewidth=1.8)
         pen.line(text, x=0.36, size=SMALL, color=GREY)
         pen.skip(0.08)
+    pen.axes.plot([0.13], [pen.y + 0.07], "D", markerfacecolor="white", markeredgecolor=ACCENT, markersize=5)
+    pen.line("without labels, the columns of each city standardised alone", x=0.36, size=SMALL, color=GREY)
     return ink.save(figure, path)
 
 
 def _panel(axes: Any, found: Transfer) -> None:
-    rows = [row for row in found.rows if row.labels > 0 or row.name == STANDARDISED]
+    rows = [row for row in found.rows if row.labels > 0 or row.name == PROBE_OF_A]
     counts = sorted({row.labels for row in rows})
     at = {count: place for place, count in enumerate(counts)}
     means = [row.scores["r2"].mean for row in found.rows]
@@ -97,6 +99,12 @@ def _panel(axes: Any, found: Transfer) -> None:
                 color=dark,
                 path_effects=ink.halo(),
                 zorder=6,
+            )
+    for row in found.rows:
+        if row.name == STANDARDISED:
+            level = max(row.scores["r2"].mean, low + 0.03)
+            axes.plot(
+                [at[0] - 0.12], [level], "D", markerfacecolor="white", markeredgecolor=ACCENT, markersize=5, zorder=5
             )
     words = found.target + (" (log1p)" if found.transform else "")
     ink.write(axes, 0, 1.02, words, transform=axes.transAxes, va="bottom", weight="bold", size=BODY + 0.4)

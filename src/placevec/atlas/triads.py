@@ -42,9 +42,11 @@ def rank_shares(values: ArrayLike) -> NDArray[np.float64]:
     out = np.full(columns.shape, np.nan)
     for c in range(columns.shape[1]):
         good = np.isfinite(columns[:, c])
+        if not good.any():
+            continue
         ranks = rankdata(columns[good, c])
-        span = ranks.max(initial=0.0) - ranks.min(initial=0.0)
-        out[good, c] = (ranks - ranks.min(initial=np.inf)) / span if span > 0 else 0.5
+        span = ranks.max() - ranks.min()
+        out[good, c] = (ranks - ranks.min()) / span if span > 0 else 0.5
     return out
 
 

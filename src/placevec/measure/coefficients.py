@@ -103,7 +103,7 @@ class Coefficients:
             "estimator": self.estimator,
             "n": self.n,
             "target_sd": self.target_sd,
-            "r2": self.r2,
+            "r2": _number(self.r2),
             "r2_sd": _number(self.r2_sd),
             "alphas": list(self.alphas),
             "columns": [

@@ -52,47 +52,59 @@ LEXICON: tuple[Concept, ...] = (
             "many sights", "few sights", "sights"),
     Concept("offices", r"office|financ|\bbanks?\b|\bpublic\b|government|townhall", "many offices", "few offices",
             "offices"),
-    Concept("leisure", r"sport|leisure|playground|pitch|\bparks?\b|garden|\bgreen", "parks and sport", "few parks",
+    Concept("leisure", r"sport|leisure|playground|pitch|\bparks?\b|garden|\bgreen", "many parks", "few parks",
             "parks and sport"),
-    Concept("mixed uses", r"diversity|shannon|kinds|mixed", "mixed uses", "one use", "mixed uses"),
+    Concept("mixed uses", r"diversity|shannon|kinds|mixed", "mixed-use", "single-use", "mixed uses"),
     Concept("dead ends", r"dead ?end|cul de sac", "many dead ends", "few dead ends", "dead ends"),
     Concept("winding streets", r"circuity|sinuosity|orientation", "winding streets", "straight streets",
             "winding streets"),
-    Concept("centrality", r"betweenness|closeness|centrality", "central", "off the main lines", "central"),
-    Concept("main roads", r"motorway|trunk|primary|secondary|tertiary", "main roads", "no main roads", "main roads"),
+    Concept("one-way streets", r"one ?way", "many one-way streets", "few one-way streets", "one-way streets"),
+    Concept("aspect", r"eastness|northness|aspect", "", "", "aspect"),
+    Concept("other roads", r"^other m$", "", "", "other roads"),
+    Concept("centrality", r"betweenness|closeness|centrality", "central", "peripheral", "central"),
+    Concept("main roads", r"motorway|trunk|primary|secondary|tertiary", "many main roads", "few main roads",
+            "main roads"),
     Concept("walking and cycling", r"footway|pedestrian|\bpaths?\b|cycleway|steps|living street", "many footpaths",
             "few footpaths", "footpaths"),
-    Concept("tracks", r"\btracks?\b|unclassified", "tracks and lanes", "", "tracks and lanes"),
-    Concept("street density", r"street|road|intersection|junction|degree|crossing|residential|service m|link node|"
-            r"\b(alpha|beta|gamma)\b|edge", "dense", "thinly built", "streets"),
+    Concept("tracks", r"\btracks?\b|unclassified", "many tracks", "", "tracks"),
+    Concept("long blocks", r"mean street|mean edge|block length", "long blocks", "short blocks", "long blocks"),
+    Concept("street mesh", r"degree|link node|\b(alpha|beta|gamma)\b", "well-meshed streets", "poorly meshed streets",
+            "meshed streets"),
+    Concept("street density", r"street|road|intersection|junction|crossing|residential|service m", "dense",
+            "thinly built", "streets"),
     Concept("relief", r"slope|relief|rugged|\btri\b|elevation sd|steep|topographic", "hilly", "flat", "hilly"),
-    Concept("height", r"elevation|altitude|\bdem\b", "high ground", "low-lying", "elevation"),
+    Concept("height", r"elevation|altitude|\bdem\b", "high-lying", "low-lying", "elevation"),
     Concept("trees", r"tree|forest|wood|canopy|ndvi", "wooded", "few trees", "wooded"),
-    Concept("water", r"water|river|lake|\bsea\b|wetland|coast", "by the water", "", "water"),
-    Concept("farmland", r"crop|farm|agri|pasture|orchard|vineyard", "farmland", "little farmland", "farmland"),
+    Concept("water", r"water|river|lake|\bsea\b|wetland|coast", "much water", "", "water"),
+    Concept("farmland", r"crop|farm|agri|pasture|orchard|vineyard", "much farmland", "little farmland", "farmland"),
     Concept("grass", r"grass|meadow|shrub|heath", "grassy", "", "grass"),
-    Concept("bare ground", r"\bbare|rock|\bsand\b|desert", "bare ground", "", "bare ground"),
-    Concept("buildings", r"build|built|urban|impervious|floor space|\bfsi\b|lights", "built-up", "open land",
+    Concept("bare ground", r"\bbare|rock|\bsand\b|desert", "much bare ground", "", "bare ground"),
+    Concept("buildings", r"build|built|urban|impervious|floor space|\bfsi\b|lights", "built-up", "open",
             "built-up"),
     Concept("places", r"\bpois?\b|places|amenit|count|density", "many places of interest", "few places of interest",
             "places of interest"),
 )  # fmt: skip
 
-_LOG = re.compile(r"^log1p\((.*)\)$")
+# A modality's name may stand before the column, without log1p or within it.
+_LOG = re.compile(r"^(?:[^()]*:)?log1p\((.*)\)$")
 _UNIT = re.compile(r"_(per_(km2|h|cell)|km2|m2|km|m|s|h|min|percent|deg|share)$")
 
 
 def plain_name(column: str) -> str:
     """A column's name as people read it: without log1p, prefix and unit, with spaces."""
-    inner = _LOG.sub(r"\1", column.rpartition(":")[2])
+    inner = _inner(column)
     return _UNIT.sub("", inner).replace("_", " ").strip() or column
 
 
 def concept_of(column: str, lexicon: Sequence[Concept] = LEXICON) -> Concept:
     """The first concept whose pattern the column's name holds; else one of its own name."""
-    inner = _LOG.sub(r"\1", column.rpartition(":")[2]).replace("_", " ")
+    inner = _inner(column).replace("_", " ")
     for one in lexicon:
         if re.search(one.pattern, inner, re.IGNORECASE):
             return one
     name = plain_name(column)
-    return Concept(name, re.escape(inner), f"high {name}", f"low {name}", name)
+    return Concept(name, re.escape(inner), f"much {name}", f"little {name}", name)
+
+
+def _inner(column: str) -> str:
+    return _LOG.sub(r"\1", column).rpartition(":")[2]

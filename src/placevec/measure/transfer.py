@@ -7,9 +7,10 @@ that their differences are paired and B's own cross-validation is their ceiling:
 - "probe of A": ridge fitted on all of A, its penalty chosen by block folds within A;
 - "probe of A, each city standardised": the same with the columns of each city standardised by that city alone, which
   looks at B's columns but at no label, and takes away a shift of all columns between the cities;
-- "probe of A + n labels": n labelled places of B among the training rows of each fold correct the probe above by
-  ridge on its errors, w = w_A + δ with α|δ|² (biased regularisation; Kuzborskij and Orabona, ICML 2013); α is chosen
-  among the n by leave-one-out and may be infinite, which leaves w_A and moves the intercept alone, or nothing at all;
+- "probe of A + n labels": n labelled places of B among the training rows of each fold correct that of the two probes
+  which errs less on them, by ridge on its errors, w = w_A + δ with α|δ|² (biased regularisation; Kuzborskij and
+  Orabona, ICML 2013); α is chosen among the n by leave-one-out and may be infinite, which leaves w_A and moves the
+  intercept alone, or nothing at all;
 - "n labels alone": ridge on these n labels of B, which never heard of A;
 - "B's own probe": nested ridge on all training rows of B's folds.
 """
@@ -103,7 +104,6 @@ class Transfer:
         n_source: rows of A.
         n_goal: rows of B.
         alpha: the penalty of A's probe.
-        corrected: which of A's probes the labels correct.
         blocks: of A and B, such as ("h3:7", "h3:7").
         n_blocks: of B, which are resampled.
         rows: baselines first, then by labels.
@@ -117,7 +117,6 @@ class Transfer:
     n_source: int
     n_goal: int
     alpha: float
-    corrected: str
     blocks: tuple[str, str]
     n_blocks: int
     rows: tuple[TransferRow, ...]
@@ -138,14 +137,14 @@ class Transfer:
                 "row": row.name,
                 "labels": row.labels if row.labels >= 0 else None,
                 "from_a": row.from_a,
-                "r2": row.scores["r2"].mean,
-                "low": row.scores["r2"].low,
-                "high": row.scores["r2"].high,
+                "r2": _finite(row.scores["r2"].mean),
+                "low": _finite(row.scores["r2"].low),
+                "high": _finite(row.scores["r2"].high),
                 "sd": _finite(row.scores["r2"].sd),
-                **{name: row.scores[name].mean for name in ("mae", "rmse", "spearman")},
-                "gain": None if row.against is None else row.against.difference,
-                "gain_low": None if row.against is None else row.against.low,
-                "gain_high": None if row.against is None else row.against.high,
+                **{name: _finite(row.scores[name].mean) for name in ("mae", "rmse", "spearman")},
+                "gain": None if row.against is None else _finite(row.against.difference),
+                "gain_low": None if row.against is None else _finite(row.against.low),
+                "gain_high": None if row.against is None else _finite(row.against.high),
                 "outcome": "" if row.against is None else row.against.outcome,
             }
             for row in self.rows
@@ -206,13 +205,11 @@ def transfer(
     guesses: dict[tuple[str, int, bool], Floats] = {(MEAN_OF_A, 0, True): np.full((shuffles, len(xb)), ya.mean())}
     if 0 in labels:
         guesses |= {(name, 0, True): np.tile(said, (shuffles, 1)) for name, said in plain.items()}
-    # One form is corrected, whatever the scores: to choose by them would be to choose by test labels.
-    corrected = STANDARDISED
-    scaler = forms[corrected][1]
+    ready = [(scaler(xb), plain[name]) for name, (_, scaler) in forms.items()]
     for count in sorted({one for one in labels if one}):
         if count > min(int(f.allowed.sum(axis=1).min()) for f in folds):
             continue
-        work = [partial(_few, scaler(xb), yb, plain[corrected], one, count, seed + s) for s, one in enumerate(folds)]
+        work = [partial(_few, ready, yb, one, count, seed + s) for s, one in enumerate(folds)]
         both = np.stack(list(in_parallel(work)))
         guesses[f"probe of A + {count} labels", count, True] = both[:, 0]
         guesses[f"{count} labels alone", count, False] = both[:, 1]
@@ -229,7 +226,6 @@ def transfer(
         n_source=len(xa),
         n_goal=len(xb),
         alpha=alpha,
-        corrected=corrected,
         blocks=(system_a.name, system_b.name),
         n_blocks=int(codes.max()) + 1,
         rows=tuple(rows),
@@ -261,14 +257,19 @@ def _said(model: Linear, scaler: Scaler, x: NDArray[Any]) -> Floats:
     return np.asarray(scaler(x) @ model.weights[:, 0] + model.intercept[0])
 
 
-def _few(z: Floats, y: Floats, said: Floats, folds: Folds, count: int, seed: int) -> Floats:
-    """Out-of-fold predictions (2, n): A's corrected by `count` labels of each fold's training rows, and these alone."""
+def _few(forms: Sequence[tuple[Floats, Floats]], y: Floats, folds: Folds, count: int, seed: int) -> Floats:
+    """Out-of-fold predictions (2, n): A's corrected by `count` labels of each fold's training rows, and these alone.
+
+    Of A's probes, each its columns and its predictions, that is corrected which errs least on these labels. The labels
+    alone are given the columns as A scales them.
+    """
     out = np.full((2, len(y)), np.nan)
     rng = np.random.default_rng([seed, count])
     for f, test in enumerate(folds.tests):
         rows = np.sort(rng.choice(folds.train(f), count, replace=False))
+        z, said = min(forms, key=lambda form: float(((y[rows] - form[1][rows]) ** 2).sum()))
         out[0, test] = said[test] + _by_few(z, y - said, rows, test, errors_of_a=True)
-        out[1, test] = _by_few(z, y, rows, test, errors_of_a=False)
+        out[1, test] = _by_few(forms[0][0], y, rows, test, errors_of_a=False)
     return out
 
 

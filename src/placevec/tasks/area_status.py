@@ -92,8 +92,9 @@ class _Tables:
                     opened.append((path, open_table(path)))
             except PlacevecError as error:
                 self.items.append(StageItem("features", path.name, "unreadable", why=str(error)))
-        prints = {table.fingerprint() for _, table in opened}
-        self.items += [self._table(path, table, prints) for path, table in opened]
+        prints = {path: table.fingerprint() for path, table in opened}
+        for path, table in opened:
+            self.items.append(self._table(path, table, {one for other, one in prints.items() if other != path}))
 
     def cells(self, resolution: int) -> Any:
         if resolution not in self._cells:

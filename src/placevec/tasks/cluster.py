@@ -158,7 +158,7 @@ def _write(table: EmbeddingTable, out: Path, found: Described, tell: Callable[[s
             }
             for level, one in zip(clusters.levels, found.profiles, strict=True)
         ]
-        write_text(beside, json.dumps(levels, indent=1, ensure_ascii=False) + "\n")
+        write_text(beside, json.dumps(levels, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         tell(f"profiles: {beside}")
 
 

@@ -130,7 +130,7 @@ def write_coefficients(
                 )
     if not found:
         raise UsageError("no target is a number and no table narrow enough: there are no coefficients to write")
-    write_text(path, json.dumps([one.to_json() for one in found], indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps([one.to_json() for one in found], indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     _write_csv(path.with_suffix(".csv"), [record for one in found for record in one.to_records()])
     tell(f"coefficients: {path}, {path.with_suffix('.csv').name}")
     for figure in _figures(path, found, [answer.report for answer in answers], held, places, answers, count):
@@ -212,6 +212,7 @@ def _triad(
     path: Path, found: Sequence[Coefficients], held: Mapping[str, Columns], places: Places, answer: Answer
 ) -> Path:
     from placevec.atlas.rasterise import frame_of_cells, rows_of_cells
+    from placevec.atlas.scores import plain
     from placevec.atlas.triads import Channel, triad_figure
 
     best = _triple(found, answer)
@@ -220,14 +221,13 @@ def _triad(
     cells, first = np.unique(places.column("h3").astype(np.uint64), return_index=True)
     system = H3Cells(int(cells[0] >> np.uint64(52)) & 15)
     frame = frame_of_cells(system, cells, width=900)
-    score = f"out-of-fold R² {best.r2:.2f}".replace("-", "−")
     return triad_figure(
         _beside(path, best.target, "rgb"),
         held[best.features].values[first][:, three],
         [Channel(best.names[i], f"coefficient {best.mean[i]:+.2f}".replace("-", "−")) for i in three.tolist()],
         rows_of_cells(system, cells, frame),
         title=f"{best.target}: the three columns that speak loudest",
-        subtitle=f"{best.features}, {best.estimator.replace('ols', 'OLS')}, {score}",
+        subtitle=f"{best.features}, {best.estimator.replace('ols', 'OLS')}, out-of-fold R² {plain(best.r2)}",
     )
 
 

@@ -19,6 +19,9 @@ from placevec.tasks.modalities.base import Modality
 
 KIND = "modality"  # the registry's word
 
+TAKEN = ("area", "do", "format", "help", "modality", "name", "on", "out", "quiet", "reads", "resolution")
+"""Names that no option of a modality has: commands and recipes use them themselves."""
+
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -90,13 +93,18 @@ def what_it_is(kind: type[Modality]) -> str:
 def options_of(kind: type[Modality]) -> list[ModalityOption]:
     """The options of a modality, in the order of its fields.
 
-    Raises UsageError for a field of a type that cannot be given on a command line: a defect of the modality.
+    Raises UsageError for a field of a type that cannot be given on a command line, or with a name that is `TAKEN`: a
+    defect of the modality.
     """
     hints = typing.get_type_hints(kind)
     found = []
     for field in dataclasses.fields(kind):
         if not field.init:
             continue
+        if field.name in TAKEN:
+            raise UsageError(
+                f"{kind.__name__}.{field.name}: this name has a meaning for all modalities; choose another"
+            )
         allowed, many = _types(hints[field.name], f"{kind.__name__}.{field.name}")
         default = field.default
         if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
@@ -140,9 +148,7 @@ def modality_of(name: str, options: Mapping[str, Any]) -> Modality:
 
 def settings_of(modality: Modality) -> dict[str, Any]:
     """All settings of a modality as JSON; paths as texts."""
-    return {
-        field.name: _plain(getattr(modality, field.name)) for field in dataclasses.fields(modality) if field.init
-    }
+    return {field.name: _plain(getattr(modality, field.name)) for field in dataclasses.fields(modality) if field.init}
 
 
 def input_paths(modality: Modality) -> list[str]:

@@ -159,7 +159,6 @@ def _write(out: Path, found: Sequence[Transfer], figure: bool, tell: Callable[[s
             "n_train": one.n_source,
             "n_test": one.n_goal,
             "alpha": one.alpha,
-            "corrected": one.corrected,
             "blocks": list(one.blocks),
             "n_blocks": one.n_blocks,
             "transform": one.transform,
@@ -168,7 +167,7 @@ def _write(out: Path, found: Sequence[Transfer], figure: bool, tell: Callable[[s
         }
         for one in found
     ]
-    write_text(out, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+    write_text(out, json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     tell(f"report: {out}")
     if figure:
         from placevec.atlas.transfer_charts import transfer_figure

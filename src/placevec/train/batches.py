@@ -25,20 +25,24 @@ class Batches:
             an epoch is left out (its rows come again in the next epoch, in another order).
         seed: of the shuffles.
         world: number of processes; each takes an equal, contiguous part of every batch.
+        least: the fewest rows that a step makes sense with; of a loss that compares rows 2.
     """
 
     count: int
     size: int
     seed: int
     world: int = 1
+    least: int = 2
 
     def __post_init__(self) -> None:
-        if self.count < 2 * self.world:
+        if self.count < self.least * self.world:
             raise UsageError(
-                f"{self.count} training rows for {self.world} processes: training needs at least 2 for each"
+                f"{self.count} training rows for {self.world} processes: training needs at least {self.least} for each"
             )
-        if self.size < 2 * self.world:
-            raise UsageError(f"batch_size = {self.size} for {self.world} processes: each needs at least 2 rows")
+        if self.size < self.least * self.world:
+            raise UsageError(
+                f"batch_size = {self.size} for {self.world} processes: each needs at least {self.least} rows"
+            )
 
     @property
     def whole(self) -> int:

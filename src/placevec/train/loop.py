@@ -32,7 +32,7 @@ from placevec.train.batches import Batches, step_seed
 from placevec.train.checkpoint import Progress
 from placevec.train.config import LoopConfig
 from placevec.train.logs import CsvLog, TensorBoard
-from placevec.train.objectives import Objective, Rated
+from placevec.train.objectives import Objective, Rated, Single
 from placevec.train.rates import FACTOR, learning_rate, parameter_groups
 
 Report = Callable[[int, int, Mapping[str, float]], None]
@@ -118,7 +118,8 @@ class _Run:
         self, objective: Objective, config: LoopConfig, folder: Path, key: str, fabric: Any, report: Report | None
     ) -> None:
         self.objective, self.config, self.folder, self.fabric, self.report = objective, config, folder, fabric, report
-        self.batches = Batches(objective.count, config.batch_size, config.seed, fabric.world_size)
+        least = objective.least if isinstance(objective, Single) else 2
+        self.batches = Batches(objective.count, config.batch_size, config.seed, fabric.world_size, least)
         self.total = config.epochs * self.batches.per_epoch
         self.progress = Progress(key)
         self.best: dict[str, Tensor] = {}

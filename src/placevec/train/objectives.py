@@ -46,6 +46,13 @@ class Rated(Protocol):
         """Factors of the learning rate by the start of parameters' names; the longest that fits counts, else 1."""
 
 
+@runtime_checkable
+class Single(Protocol):
+    """An objective whose loss does not compare rows, so that a step may take fewer than two of them."""
+
+    least: int  # rows of a step of one process
+
+
 def first_process() -> bool:
     """Whether this is the process that writes and speaks: of several that train together the first."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()

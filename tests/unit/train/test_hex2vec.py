@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import log
 from pathlib import Path
 
+import h3
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from placevec.train.hex2vec import Hex2VecObjective, Hex2VecTraining, Pairs, tra
 
 CELLS = np.sort(H3Cells(8).rings(H3Cells(8).assign(H3Cells(5).centre([0x85754E67FFFFFFF])), 8)[0])
 CONFIG = Hex2VecTraining(
-    Hex2VecConfig((16,), 8), negatives=4, loop=LoopConfig(epochs=12, batch_size=32, learning_rate=5e-3, seed=3)
+    Hex2VecConfig((16,), 8), negatives=4, loop=LoopConfig(epochs=15, batch_size=32, learning_rate=2e-2, seed=3)
 )
 
 
@@ -31,11 +33,12 @@ def counts() -> np.ndarray:
 def test_near_cells_get_near_vectors(tmp_path: Path) -> None:
     own = counts()
     trained = train_hex2vec(own, CELLS, CONFIG, tmp_path)
-    assert trained.result.metrics["loss"] < trained.result.initial["loss"] - 0.2
+    # Of two kinds of cells with opposite vectors the loss is 1.12 at the least: half of the far cells are of one's kind.
+    assert trained.result.metrics["loss"] < trained.result.initial["loss"] - 0.1
     vectors = trained.embed(own)
     west = own[:, :2].sum(axis=1) > own[:, 2:4].sum(axis=1)
     product = vectors @ vectors.T
-    assert product[west][:, west].mean() > product[west][:, ~west].mean() + 1.0
+    assert product[west][:, west].mean() > product[west][:, ~west].mean() + 0.5
     again = train_hex2vec(own, CELLS, CONFIG, tmp_path)  # a finished run is answered from its folder
     assert again.space == trained.space
     np.testing.assert_array_equal(again.embed(own), vectors)
@@ -43,24 +46,19 @@ def test_near_cells_get_near_vectors(tmp_path: Path) -> None:
         train_hex2vec(own + 1, CELLS, CONFIG, tmp_path)
 
 
-def test_far_cells_are_far_and_neighbours_near() -> None:
+def test_the_loss_of_vectors_that_say_nothing() -> None:
     objective = Hex2VecObjective(counts(), CELLS, CONFIG)
     module = objective.module
     assert isinstance(module, Pairs)
     assert not set(module.state_dict()) & {"counts", "disk"}
     rows = torch.arange(len(CELLS))
-    ones = torch.ones(len(CELLS))
 
-    class Told(torch.nn.Module):
-        """Each count's own row, so that the loss shows which cells were drawn."""
-
-        def forward(self, given: torch.Tensor) -> torch.Tensor:
-            return given * 0 + 1e-3
-
-    module.net = Told()  # type: ignore[assignment]
+    # A network that gives every cell the same short vector: then all products are 0, and each sigmoid a half.
+    for parameter in module.parameters():
+        torch.nn.init.constant_(parameter, 0.0)
     loss, known = module.losses(rows, torch.Generator().manual_seed(0))
-    assert (known == ones).all()
-    torch.testing.assert_close(loss, ones * 2 * np.log(2), atol=1e-3, rtol=0)
+    assert known.tolist() == [1.0] * len(CELLS)
+    torch.testing.assert_close(loss, torch.full((len(CELLS),), 2 * log(2)))
 
 
 def test_a_cell_without_neighbours_has_no_loss() -> None:
@@ -70,7 +68,7 @@ def test_a_cell_without_neighbours_has_no_loss() -> None:
     assert len(CELLS) not in objective.train_rows
     assert isinstance(objective.module, Pairs)
     loss, known = objective.module.losses(torch.tensor([len(CELLS)]), torch.Generator().manual_seed(0))
-    assert float(loss[0]) == float(known[0]) == 0.0
+    assert loss.tolist() == known.tolist() == [0.0]
 
 
 def test_what_nothing_can_be_learned_from() -> None:
@@ -89,3 +87,20 @@ def test_settings() -> None:
             Hex2VecTraining.from_json(wrong)
     with pytest.raises(UsageError):
         Hex2VecConfig(dims=0)
+
+
+def test_which_cells_are_drawn() -> None:
+    objective = Hex2VecObjective(counts(), CELLS, CONFIG)
+    module = objective.module
+    assert isinstance(module, Pairs)
+    drawn: list[torch.Tensor] = []
+    module.net.register_forward_pre_hook(lambda _, given: drawn.append(given[0]))
+    module.counts = torch.arange(len(CELLS), dtype=torch.float32)[:, None].repeat(1, 5)  # a cell's counts are its row
+    rows = torch.arange(len(CELLS))
+    module.losses(rows, torch.Generator().manual_seed(1))
+    own, near, far = (part[:, 0].long().tolist() for part in drawn)
+    assert own == rows.tolist()
+    names = [h3.int_to_str(int(cell)) for cell in CELLS]
+    assert {h3.grid_distance(names[a], names[b]) for a, b in zip(own, near, strict=True)} == {1}
+    assert len(set(near)) > len(CELLS) / 3
+    assert len(far) == CONFIG.negatives * len(CELLS)

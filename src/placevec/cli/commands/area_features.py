@@ -78,14 +78,14 @@ def _function(name: str, options: list[ModalityOption]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         common = {one: given.pop(one) for one in ("area", "out", "on", "resolution", "quiet", "form")}
         # What was not given is the modality's own default.
-        chosen = {key: value for key, value in given.items() if value is not None and value != []}
+        chosen = {key[len(_OWN) :]: value for key, value in given.items() if value is not None and value != []}
         _run(name, chosen, **common)
 
     parameters = [
         _parameter(
-            "area", Annotated[Path | None, typer.Argument(help="The folder of a study area.", metavar="[AREA]")], None
+            "area", Annotated[Path | None, typer.Argument(help="The folder of a study area.", metavar="AREA")], None
         ),
-        *(_parameter(one.name, *_typed(one)) for one in options),
+        *(_parameter(_OWN + one.name, *_typed(one)) for one in options),
         _parameter("out", _OUT, None),
         _parameter("on", _ON, "cells"),
         _parameter("resolution", reads.Resolution, None),
@@ -97,6 +97,7 @@ def _function(name: str, options: list[ModalityOption]) -> Callable[..., None]:
     return run
 
 
+_OWN = "own_"  # before the options of a modality, which may have the names of common parameters
 _OUT = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="A .parquet or .lance; by default tables/NAME.parquet of the area."),

@@ -28,7 +28,7 @@ def contract(graph: csr_array, keep: NDArray[np.bool_]) -> tuple[csr_array, Ints
     rows = np.arange(graph.shape[0])
     while True:
         smaller, stay = _once(graph, keep[rows])
-        done = len(stay) > 0.95 * len(rows)
+        done = len(stay) >= 0.95 * len(rows)
         graph, rows = smaller, rows[stay]
         if done:
             return graph, rows

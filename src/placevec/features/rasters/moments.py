@@ -12,6 +12,11 @@ class Moments:
     Means and squares are merged piece by piece (T. F. Chan, G. H. Golub, R. J. LeVeque, "Updating formulae and a
     pairwise algorithm for computing sample variances", 1979), so that large values with a small spread keep it.
 
+    Args:
+        n: how many cells.
+        columns: d.
+        spread: whether more than counts and means is wanted; of long vectors that is most of the work.
+
     Attributes:
         count: (n,) values of each cell.
         mean: (n, d) of them; 0 without any.
@@ -19,7 +24,8 @@ class Moments:
         high: (n, d) the greatest; minus infinity without any.
     """
 
-    def __init__(self, n: int, columns: int) -> None:
+    def __init__(self, n: int, columns: int, *, spread: bool = True) -> None:
+        self._spread = spread
         self.count = np.zeros(n, dtype=np.int64)
         self.mean = np.zeros((n, columns))
         self.low = np.full((n, columns), np.inf)
@@ -37,14 +43,16 @@ class Moments:
         own = cell[starts]
         count = np.diff(np.append(starts, len(cell)))
         mean = np.add.reduceat(found, starts, axis=0) / count[:, None]
-        squares = np.add.reduceat((found - np.repeat(mean, count, axis=0)) ** 2, starts, axis=0)
         before, total = self.count[own], self.count[own] + count
         step = mean - self.mean[own]
         self.mean[own] += step * (count / total)[:, None]
+        self.count[own] = total
+        if not self._spread:
+            return
+        squares = np.add.reduceat((found - np.repeat(mean, count, axis=0)) ** 2, starts, axis=0)
         self._squares[own] += squares + step**2 * (before * count / total)[:, None]
         self.low[own] = np.minimum(self.low[own], np.minimum.reduceat(found, starts, axis=0))
         self.high[own] = np.maximum(self.high[own], np.maximum.reduceat(found, starts, axis=0))
-        self.count[own] = total
 
     @property
     def sd(self) -> NDArray[np.float64]:

@@ -92,6 +92,7 @@ def zonal_statistics(
     columns: int | None = None,
     min_valid: float = MIN_VALID,
     at_centre: Resampling = "bilinear",
+    spread: bool = True,
     told: Told | None = None,
 ) -> Zonal:
     """Statistics of the pixels whose centres lie in cells, over one raster or the tiles of one.
@@ -108,6 +109,7 @@ def zonal_statistics(
         min_valid: cells of which a smaller share is known are absent.
         at_centre: how the value at a centre is taken: "bilinear" between pixels, or "nearest" where stored values are
             no quantities.
+        spread: whether more than means is wanted: without it deviations are 0 and extremes infinite.
         told: progress.
 
     Raises:
@@ -118,7 +120,7 @@ def zonal_statistics(
         raise SchemaError(f"rasters of {' and '.join(map(str, sorted(bands)))} bands are no tiles of one raster")
     wide = columns or bands.pop()
     prepare = prepare or _all_bands
-    moments, cover = Moments(len(zones), wide), Cover(len(zones))
+    moments, cover = Moments(len(zones), wide, spread=spread), Cover(len(zones))
     for raster, window in each_window(rasters, zones, cover, told):
         step = max(4096, _VALUES // max(wide, raster.count))
         hit = np.flatnonzero(window.cell >= 0)

@@ -1,4 +1,4 @@
-"""A choice among features that is made inside the training folds, such as how many rings to average over."""
+"""Ridge on fusions, and choices that are made inside the training folds, such as how many rings to average over."""
 
 from __future__ import annotations
 
@@ -9,11 +9,38 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placevec.measure.nested import Fit, Floats, Folds, as_features, as_targets
-from placevec.measure.ridge import ALPHAS
+from placevec.measure.ridge import ALPHAS, nested_ridge
 from placevec.measure.shrink import Shrunk
 
-# What is left of a column that does not vary in training, as a share of its standard deviation overall.
-_CONSTANT = 1e-6
+# A column whose standard deviation is a smaller share of the largest one is a constant.
+_CONSTANT = 1e-9
+
+
+def fusion_ridge(x: ArrayLike, y: ArrayLike, folds: Folds) -> tuple[Fit, Floats]:
+    """Out-of-fold predictions of a ridge whose penalty and scaling are chosen inside, and what was lost inside (k,).
+
+    The two scalings are those of `nested_ridge`, each column by its own size or all by one; but sizes are those over
+    all rows, which no label knows. By sizes in training alone, a class of road that lies in one district would be
+    blown up a thousandfold wherever that district is tested, and throw the whole row.
+
+    Args:
+        x: (n, p) features.
+        y: (n,) the target.
+        folds: the outer folds.
+    """
+    features = as_features(x).astype(np.float64)
+    features -= features.mean(axis=0)
+    size = features.std(axis=0)
+    moving = size > _CONSTANT * max(float(size.max(initial=0.0)), 1e-300)
+    options = {"columns": features / np.where(moving, size, np.inf)}
+    if moving.any() and size[moving].max() > 1.01 * size[moving].min():
+        options["common"] = features / float(np.sqrt(np.mean(size**2)))
+    fits = {name: nested_ridge(values, y, folds, scalings=("common",)) for name, values in options.items()}
+    losses = {name: inner_losses(values, y, folds) for name, values in options.items()}
+    chosen = chosen_inside(fits, losses, folds)
+    named = tuple({**one, "scaling": one["features"]} for one in chosen.chosen)
+    named = tuple({key: value for key, value in one.items() if key != "features"} for one in named)
+    return Fit(chosen.prediction, named), np.min(np.stack(list(losses.values())), axis=0)
 
 
 def inner_losses(x: ArrayLike, y: ArrayLike, folds: Folds, alphas: Floats = ALPHAS) -> Floats:
@@ -23,23 +50,20 @@ def inner_losses(x: ArrayLike, y: ArrayLike, folds: Folds, alphas: Floats = ALPH
     over g for each penalty, and the best penalty counts. No row of f, nor within the buffer of one, takes part.
 
     Args:
-        x: (n, p) features; columns are standardised by the training rows.
+        x: (n, p) features of one scale: they are centred by the training rows, and not scaled.
         y: (n,) the target.
         folds: the outer folds.
         alphas: (a,) penalties.
     """
     features, target = as_features(x).astype(np.float64), as_targets(y, len(folds))
-    overall = features.std(axis=0)
     loss = np.zeros((folds.k, len(alphas)))
     for train, tested in folds.inner_pairs():
         rows = features[train]
-        mean, sd = rows.mean(axis=0), rows.std(axis=0)
-        scale = np.where(sd > _CONSTANT * overall, sd, np.inf)
-        z = (rows - mean) / scale
-        level = target[train].mean(axis=0)
+        mean, level = rows.mean(axis=0), target[train].mean(axis=0)
+        z = rows - mean
         weights = Shrunk(np.asfortranarray(z.T @ z)).solve(z.T @ (target[train] - level), alphas)[:, :, 0]
         for fold, held in tested:
-            error = (features[held] - mean) / scale @ weights + level - target[held]
+            error = (features[held] - mean) @ weights + level - target[held]
             loss[fold] += np.einsum("ma,ma->a", error, error)
     return np.asarray(loss.min(axis=1))
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from placevec.errors import DataError, LeakError
 from placevec.geo.cells import parse_cells
 from placevec.geo.sphere import LonLat
+from placevec.measure.fusion.choose import fusion_ridge
 from placevec.measure.nested import Fit, Floats, Folds
-from placevec.measure.ridge import nested_ridge
 from placevec.measure.splits import Split, seen
 from placevec.provenance import Saw, digest_json
 
@@ -124,7 +124,7 @@ def fold_fit(
         at = max(clean, key=lambda one: int(shown[one].sum()))
         if at not in fits:
             x = tables[at].vectors if extra is None else np.concatenate([tables[at].vectors, extra], axis=1)
-            fits[at] = nested_ridge(x, y, folds)
+            fits[at] = fusion_ridge(x, y, folds)[0]
         prediction[test] = fits[at].prediction[test]
         chosen.append({"table": tables[at].source, **fits[at].chosen[fold]})
     return Fit(prediction, tuple(chosen))

@@ -14,7 +14,7 @@ from placevec.errors import DataError, LeakError, UsageError
 from placevec.geo.cells import Cells, parse_cells
 from placevec.geo.sphere import LonLat
 from placevec.measure.baselines import Estimator, FeatureSet
-from placevec.measure.fusion.choose import chosen_inside, inner_losses
+from placevec.measure.fusion.choose import chosen_inside, fusion_ridge
 from placevec.measure.fusion.fold_tables import FoldTable, block_specs, fold_fit, split_of
 from placevec.measure.intervals import (
     DRAWS,
@@ -197,27 +197,29 @@ class _Run:
         """What each row predicts in each shuffle: None where it cannot be judged; an empty list where it never can."""
         plain = [row for row in self.rows if row.features is not None]
         mixed = [row for row in self.rows if row.among]
-        candidates = {name for row in mixed for name in row.among}
         work: list[Callable[[], Any]] = []
         labels = []
         for row in plain:
             for shuffle, one in enumerate(folds):
-                work.append(partial(self._plain, row, one, self.rules.seed + shuffle, choosing=row.name in candidates))
+                work.append(partial(self._plain, row, one, self.rules.seed + shuffle))
                 labels.append(row.name)
         learned = [row for row in self.rows if row.fold_tables] if split == "block" else []
         for row in learned:
             for one in folds:
                 work.append(partial(fold_fit, row.fold_tables, self.columns, one, self.lonlat, self.keys, row.extra))
                 labels.append(row.name)
-        found: dict[str, list[Any]] = {row.name: [] for row in self.rows}
+        found: dict[str, list[Fit | None]] = {row.name: [] for row in self.rows}
+        losses: dict[str, list[Floats]] = {row.name: [] for row in plain}
         for done, result in enumerate(in_parallel(work)):
-            found[labels[done]].append(result)
+            fit, lost = result if isinstance(result, tuple) else (result, None)
+            found[labels[done]].append(fit)
+            if lost is not None:
+                losses[labels[done]].append(lost)
             told(labels[done], done + 1)
         for row in mixed:
             for shuffle, one in enumerate(folds):
-                options = {name: found[name][shuffle] for name in row.among}
-                fits = {name: pair[0] for name, pair in options.items()}
-                found[row.name].append(chosen_inside(fits, {name: pair[1] for name, pair in options.items()}, one))
+                fits = {name: fit for name in row.among if (fit := found[name][shuffle]) is not None}
+                found[row.name].append(chosen_inside(fits, {name: losses[name][shuffle] for name in fits}, one))
             told(row.name, len(work) + len(folds))
         for row in learned:
             if all(fit is None for fit in found[row.name]):
@@ -225,17 +227,15 @@ class _Run:
                     f"the fold tables {row.name!r} saw labels of every test fold: give one table for each fold, "
                     "fitted on the other folds"
                 )
-        for name in candidates:
-            found[name] = [pair[0] for pair in found[name]]
         return found
 
-    def _plain(self, row: FusionRow, folds: Folds, seed: int, *, choosing: bool) -> Any:
+    def _plain(self, row: FusionRow, folds: Folds, seed: int) -> tuple[Fit, Floats | None]:
+        """The predictions of a row, and of a ridge what it lost inside the training rows of each fold."""
         assert row.features is not None
-        fit = row.features.fit(row.estimator, self.columns, folds, seed=seed)
-        if not choosing:
-            return fit
-        assert isinstance(row.features.values, np.ndarray)
-        return fit, inner_losses(row.features.values, self.y, folds)
+        values = row.features.values
+        if row.estimator == "ridge" and isinstance(values, np.ndarray):
+            return fusion_ridge(values, self.y, folds)
+        return row.features.fit(row.estimator, self.columns, folds, seed=seed), None
 
     def score(
         self, row: FusionRow, split: str, fits: Sequence[Fit | None]

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 
 from placevec.errors import DataError, UsageError
 from placevec.geo.cells import H3Cells
-from placevec.geo.sphere import EARTH_RADIUS_M, LonLat
+from placevec.geo.sphere import LonLat
 from placevec.measure.fusion.rings import resolution_of
 from placevec.measure.metrics import r2
 from placevec.measure.nested import as_features
@@ -30,7 +30,7 @@ ALPHA = 30.0
 FOLDS = 5
 NEIGHBOURS = 5
 BLOCKS_UP = 2  # blocks are cells so many resolutions coarser: resolution 7 for cells of 9
-_CONSTANT = 1e-6
+_CONSTANT = 1e-2
 
 
 def reference_folds(kind: Kind, cells: NDArray[np.uint64], seed: int, k: int = FOLDS) -> Rows:
@@ -69,7 +69,7 @@ def reference_ridge(x: NDArray[np.floating], y: Floats, fold: Rows, alpha: float
         test = fold == number
         train = features[~test]
         mean, sd = train.mean(axis=0), train.std(axis=0)
-        # A column that only test rows move: what is left of it in training is rounding, and would be blown up.
+        # A column that test rows alone move: what little of it is left in training would be blown up by its scale.
         scale = np.where(sd > _CONSTANT * overall, sd, np.inf)
         z = (train - mean) / scale
         level = y[~test].mean()
@@ -95,14 +95,6 @@ def reference_mean(y: Floats, fold: Rows) -> Floats:
     for number in range(int(fold.max()) + 1):
         out[fold == number] = y[fold != number].mean()
     return out
-
-
-def plane(lonlat: LonLat) -> Floats:
-    """Coordinates (n, 2) in kilometres east and north on the plane of the middle latitude, as plain features."""
-    radius = EARTH_RADIUS_M / 1000.0 * np.pi / 180.0
-    # Longitudes around the first one: no seam at the antimeridian.
-    east = (lonlat.lon - lonlat.lon[0] + 180.0) % 360.0 - 180.0
-    return np.column_stack([east * np.cos(np.radians(lonlat.lat.mean())), lonlat.lat]) * radius
 
 
 def pooled_r2(y: Floats, predictions: Sequence[Floats]) -> tuple[float, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from placevec.measure.fusion.reference import (
 from placevec.measure.fusion.rings import resolution_of
 from placevec.measure.intervals import Comparison, Interval
 from placevec.measure.metrics import REGRESSION
+from placevec.measure.parallel import in_parallel
 from placevec.measure.probe_report import ProbeReport, ProbeRow, Residuals, SplitInfo, best_row
 
 Progress = Callable[[str, int, int], None]
@@ -67,8 +69,9 @@ def reference_report(
     for kind in KINDS:
         folds = [reference_folds(kind, cells, seed) for seed in range(shuffles)]
         own: list[ProbeRow] = []
+        predicted = in_parallel([partial(_predicted, row, lonlat, y, fold) for row in usable for fold in folds])
         for row in usable:
-            guesses = [_predicted(row, lonlat, y, fold) for fold in folds]
+            guesses = [next(predicted) for _ in folds]
             own.append(_scored(row, kind, y, guesses))
             residuals[row.name] = y - np.mean(guesses, axis=0)
             done += 1

@@ -50,7 +50,7 @@ class ConeBatchingUNet:
         config: of the U-Net; what it looks at sets the exact halo. A network around it may change each row by
             itself, but look at no neighbours.
         root_resolution: of the cones' roots, that of the coarsest level or coarser.
-        halo: "exact", or rings of roots; see `ConeCutter`.
+        halo: "exact", or rings of cells of the coarsest level; see `ConeCutter`.
 
     Raises:
         UsageError: see `ConeCutter`.

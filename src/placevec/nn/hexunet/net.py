@@ -46,16 +46,19 @@ class FullAreaUNet(nn.Module):
             _blocks(width, count, config) for width, count in zip(dims[:-1], config.down, strict=True)
         )
 
-    def forward(self, x: Tensor, graph: HexGraph, present: Tensor | None = None) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, graph: HexGraph, present: Tensor | None = None, depth: int | None = None
+    ) -> list[Tensor]:
         """Rows of the finest level to vectors of every level.
 
         Args:
             x: (n_0, inputs), in the order of the graph's finest level.
             graph: the area, or a part of it.
             present: (n_0,) bool, which rows have data; None: all. What `x` holds elsewhere is not looked at.
+            depth: how many levels are gone up to; None: all. Less leaves out what the coarser ones would say.
 
         Returns:
-            (n_l, dims_l) for each level, the finest first.
+            (n_l, dims_l) for each level that was gone up to, the finest first.
 
         Raises:
             DataError: rows, widths or levels that do not fit.
@@ -68,13 +71,14 @@ class FullAreaUNet(nn.Module):
             state = self.stem(x.masked_fill(~present[:, None], 0.0))
             state = torch.where(present[:, None], state, self.blank.to(state.dtype))
         states: list[Tensor] = []
-        for level, blocks in enumerate(self.up):
+        levels = len(self.up) if depth is None else depth
+        for level, blocks in enumerate(list(self.up.children())[:levels]):
             state = self._through(blocks, state, graph, level)
             states.append(state)
-            if level < len(self.widen):
+            if level < levels - 1:
                 shares, present = child_shares(graph, level, present)
                 state = self.widen[level](pool(state, graph, level, shares))
-        for level in reversed(range(len(self.down))):
+        for level in reversed(range(levels - 1)):
             above = spread(self.narrow[level](states[level + 1]), graph, level)
             joined = self.join[level](states[level], above)
             states[level] = self._through(self.down[level], joined, graph, level)

@@ -51,8 +51,8 @@ class ConeCutter:
         root_resolution: of the roots, that of the coarsest level or coarser.
         config: of the network; what it looks at sets the exact halo.
         halo: "exact": all that the outputs of the core depend on, so that they are those of the full area. A number:
-            the descendants of the root and of its neighbours within so many rings, which may be less (an
-            approximation, see `covered`) or more.
+            so many rings of cells of the coarsest level around the root's own, with all their descendants; which may
+            be less (an approximation, see `covered`) or more.
 
     Raises:
         UsageError: roots finer than the coarsest level, or a negative halo.
@@ -70,7 +70,6 @@ class ConeCutter:
         if len(levels) != len(config.dims):
             raise DataError(f"the area has {len(levels)} levels, the network {len(config.dims)}")
         self.levels, self.config, self.halo = levels, config, halo
-        self.roots_at = H3Cells(root_resolution)
         top = H3Cells(levels.resolutions[-1]).parent(levels.cells[-1], root_resolution)
         self.roots, first = np.unique(top, return_index=True)
         bounds = np.append(first, len(top))
@@ -93,17 +92,19 @@ class ConeCutter:
         if not 0 <= number < len(self):
             raise UsageError(f"there is no cone {number}; the area has {len(self)}, from 0")
         core = tuple(slice(int(own[number]), int(own[number + 1])) for own in self._bounds)
-        rows = needed(self.levels, self.config, core) if self.halo == "exact" else self._ringed(number, self.halo)
+        rows = needed(self.levels, self.config, core) if self.halo == "exact" else self._ringed(core[-1], self.halo)
         inner = []
         for own, part in zip(rows, core, strict=True):
             start = int(np.searchsorted(own, part.start))
             inner.append(slice(start, start + part.stop - part.start))
         return Cone(number, int(self.roots[number]), rows, core, tuple(inner))
 
-    def _ringed(self, number: int, rings: int) -> tuple[Rows, ...]:
-        around = self.roots_at.rings(self.roots[number : number + 1], rings)[0]
-        at = np.flatnonzero(np.isin(self.roots, around))
-        return tuple(np.concatenate([np.arange(own[i], own[i + 1]) for i in at]) for own in self._bounds)
+    def _ringed(self, core: slice, rings: int) -> tuple[Rows, ...]:
+        """All descendants of the coarsest cells in `core` and within so many rings of them."""
+        found = [_dilated(self.levels.near[-1], np.arange(core.start, core.stop), rings)]
+        for parent in reversed(self.levels.parent):
+            found.append(_ranges(*_children(parent, found[-1])))
+        return tuple(reversed(found))
 
 
 def needed(levels: HexLevels, config: HexUNetConfig, core: Sequence[slice]) -> tuple[Rows, ...]:
@@ -117,18 +118,19 @@ def needed(levels: HexLevels, config: HexUNetConfig, core: Sequence[slice]) -> t
     joined: list[Rows] = []
     for level in range(last):
         joined.append(_dilated(levels.near[level], out, config.down[level]))
-        out = np.unique(levels.parent[level][joined[level]])
+        out = _distinct(levels.parent[level][joined[level]])
     wanted = out
     rows: list[Rows] = []
     for level in range(last, -1, -1):
         wide = _dilated(levels.near[level], wanted, config.lateral[level])
         rows.append(wide)
         if level:
-            wanted = np.union1d(joined[level - 1], _ranges(*_children(levels.parent[level - 1], wide)))
+            children = _ranges(*_children(levels.parent[level - 1], wide))
+            wanted = _distinct(np.concatenate([joined[level - 1], children]))
     rows.reverse()
     # A parent of a row that only its neighbours need is no part of any result, but the rows must have parents.
     for level in range(last):
-        rows[level + 1] = np.union1d(rows[level + 1], levels.parent[level][rows[level]])
+        rows[level + 1] = _distinct(np.concatenate([rows[level + 1], levels.parent[level][rows[level]]]))
     return tuple(rows)
 
 
@@ -168,9 +170,19 @@ def _children(parent: Rows, rows: Rows) -> tuple[Rows, Rows]:
 def _dilated(near: Rows, rows: Rows, times: int) -> Rows:
     """Sorted `rows` and all within `times` steps of them."""
     for _ in range(times):
-        found = np.unique(near[rows])
-        rows = found[found >= 0]
+        found = near[rows]
+        rows = _distinct(found[found >= 0])
     return rows
+
+
+def _distinct(rows: Rows) -> Rows:
+    """`np.unique` by marks: the rows of a cone lie close to each other, and need no sorting."""
+    if not len(rows):
+        return rows
+    low = int(rows.min())
+    marks = np.zeros(int(rows.max()) - low + 1, dtype=bool)
+    marks[rows - low] = True
+    return np.flatnonzero(marks) + low
 
 
 def _kept(near: Rows, rows: Rows, true: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import io
 import zipfile
 import zlib
 from collections import Counter
@@ -110,14 +109,14 @@ class Archive:
             SchemaError: one of `columns` is absent.
         """
         encoding = self._encoding(sheet)
-        skip, names = self._header(sheet, encoding)
+        head, names = self._header(sheet, encoding)
         missing = next((name for name in columns if name not in names), None)
         if missing is not None:
             raise SchemaError(
                 f"{self.path}: {sheet} has no column {missing!r}; its columns are: {', '.join(names)[:200]}"
             )
         wanted = [*columns, *(name for name in optional if name in names)]
-        for batch in self._parsed(sheet, encoding, skip, names, wanted):
+        for batch in self._parsed(sheet, encoding, head, names, wanted):
             rows = batch.num_rows
             yield pa.RecordBatch.from_arrays(
                 [
@@ -128,15 +127,13 @@ class Archive:
             )
 
     def _parsed(
-        self, sheet: str, encoding: str, skip: int, names: list[str], wanted: list[str]
+        self, sheet: str, encoding: str, head: int, names: list[str], wanted: list[str]
     ) -> Iterator[pa.RecordBatch]:
         def odd(row: Any) -> str:
             self.counts[f"rows of {sheet} with another number of cells than its header"] += 1
             return "skip"
 
-        read = pacsv.ReadOptions(
-            use_threads=False, block_size=_BLOCK_BYTES, skip_rows=skip, column_names=names, encoding=encoding
-        )
+        read = pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES, column_names=names, encoding=encoding)
         parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=odd)
         convert = pacsv.ConvertOptions(
             include_columns=wanted,
@@ -145,8 +142,11 @@ class Archive:
             check_utf8=encoding == "utf8",
         )
         try:
-            with self._open(sheet) as handle, pacsv.open_csv(handle, read, parse, convert) as reader:
-                yield from reader
+            with self._open(sheet) as handle:
+                for _ in range(head):
+                    handle.readline()
+                with pacsv.open_csv(handle, read, parse, convert) as reader:
+                    yield from reader
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
@@ -186,13 +186,14 @@ class Archive:
     def _header(self, sheet: str, encoding: str) -> tuple[int, list[str]]:
         """How many lines end with the header, and its names, each once."""
         with self._open(sheet) as handle:
-            head = handle.read(_HEAD_BYTES).removeprefix(codecs.BOM_UTF8).decode(encoding, "replace")
-        lines = io.StringIO(head, newline=None).readlines()
-        skip = next((i for i, line in enumerate(lines) if line.strip()), None)
-        if skip is None:
-            raise FormatError(f"{self.path}: {sheet} is empty, without so much as a header")
+            lines = 1
+            while not (line := handle.readline(_HEAD_BYTES)).strip():
+                if not line:
+                    raise FormatError(f"{self.path}: {sheet} is empty, without so much as a header")
+                lines += 1
+        text = line.removeprefix(codecs.BOM_UTF8).decode(encoding, "replace")
         names: list[str] = []
-        for name in next(csv.reader([lines[skip]])):
+        for name in next(csv.reader([text.replace("\r", "")], skipinitialspace=True)):
             own = name.strip().lower()
             names.append(own if own not in names else f"{own} ({len(names)})")
-        return skip + 1, names
+        return lines, names

@@ -96,12 +96,13 @@ def _read_one(path: Path, told: Told | None) -> _Part:
         calls = _in_order(_calls(archive, trip_id, stops.id, told), counts)
         lost = ~np.isfinite(stops.lon[calls.stop])
         counts["calls at stops without a position"] += int(lost.sum())
-        calls = calls.take(np.flatnonzero(~lost))
+        calls = calls.take(np.flatnonzero(~lost)) if lost.any() else calls
         trip, stop = calls.trip, calls.stop
         arrival, departure = ordered_times(trip, calls.arrival, calls.departure, counts)
         stated = arrival >= 0
-        metres = _steps(trip, LonLat(stops.lon[stop], stops.lat[stop]))
-        arrival, departure = interpolated(trip, metres, arrival, departure)
+        if not stated.all():
+            metres = _steps(trip, LonLat(stops.lon[stop], stops.lat[stop]))
+            arrival, departure = interpolated(trip, metres, arrival, departure)
         counts["calls before the first time of a trip or after its last"] += int((arrival < 0).sum())
         used = np.isfinite(stops.lon) & (stops.platform | (np.bincount(stop, minlength=len(stops.id)) > 0))
         if not used.any():
@@ -215,7 +216,8 @@ def _calls(archive: Archive, trip_id: NDArray[np.object_], stop_id: NDArray[np.o
         counts["calls of an unknown trip"] += int((~trip).sum())
         counts["calls at an unknown stop"] += int((trip & ~stop).sum())
         counts["calls without a number in their trip"] += int((trip & stop & ~order).sum())
-        parts.append(found.take(np.flatnonzero(trip & stop & order)))
+        good = trip & stop & order
+        parts.append(found if good.all() else found.take(np.flatnonzero(good)))
         done += batch.num_rows
         if told is not None:
             told(f"reading {archive.path.name}", done, 0)
@@ -230,11 +232,13 @@ def _calls(archive: Archive, trip_id: NDArray[np.object_], stop_id: NDArray[np.o
 
 def _in_order(calls: _Calls, counts: Counter[str]) -> _Calls:
     """Calls sorted along their trips; of two with one number the first in the file."""
-    calls = calls.take(np.lexsort((calls.order, calls.trip)))
+    ahead = np.diff(calls.trip)
+    if (ahead < 0).any() or (np.diff(calls.order)[ahead == 0] < 0).any():
+        calls = calls.take(np.lexsort((calls.order, calls.trip)))
     twice = np.zeros(len(calls.trip), dtype=bool)
     twice[1:] = (calls.trip[1:] == calls.trip[:-1]) & (calls.order[1:] == calls.order[:-1])
     counts["calls whose number stands twice in their trip"] += int(twice.sum())
-    return calls.take(np.flatnonzero(~twice))
+    return calls.take(np.flatnonzero(~twice)) if twice.any() else calls
 
 
 def _steps(trip: Ints, where: LonLat) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ UNTIMED = -1
 """The time of a stop of which none is known: before the first stated one of a trip, or after its last."""
 
 DAY_S = 86_400
+_BLOCK = 1 << 19
 _CLOCK = re.compile(r"(\d{1,3}):(\d{2}):(\d{2})")
 
 Ints = NDArray[np.int64]
@@ -55,6 +57,18 @@ def ordered_times(
     One that is half a day or more before the one before it is of the next day: some feeds write 00:10 for 24:10. Any
     other that runs backwards is raised to the one before it. Both are counted.
     """
+    heads = np.flatnonzero(np.append(True, trip[1:] != trip[:-1])[: len(trip)])
+    cuts = np.unique(heads[np.searchsorted(heads, np.arange(_BLOCK, len(trip), _BLOCK), side="right") - 1])
+    blocks = [0, *cuts[cuts > 0].tolist(), len(trip)]
+    parts = [
+        _ordered(trip[i:j], arrival[i:j], departure[i:j], counts) for i, j in pairwise(blocks)
+    ]  # whole trips, some at a time: what is needed on the way takes ten times the memory of the times
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _ordered(
+    trip: Ints, arrival: NDArray[np.int32], departure: NDArray[np.int32], counts: Counter[str]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     a = np.where(arrival == UNTIMED, departure, arrival).astype(np.int64)
     d = np.where(departure == UNTIMED, arrival, departure).astype(np.int64)
     stated = np.flatnonzero(a != UNTIMED)

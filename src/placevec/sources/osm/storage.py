@@ -43,13 +43,16 @@ def node_storage(path: Path, on_disk: str | Path | None = None) -> Iterator[str]
             files of up to 512 MiB, and in the folder for temporary files for larger ones.
 
     Raises:
-        UsageError: osmium cannot be told such a folder.
+        UsageError: the folder cannot be made, or osmium cannot be told of it.
     """
     if on_disk is None and path.stat().st_size <= IN_MEMORY:
         yield "flex_mem"
         return
     if on_disk is not None:
-        Path(on_disk).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(on_disk).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{on_disk}: positions of nodes cannot be kept there ({error.strerror})") from None
     with TemporaryDirectory(prefix="placevec-osm-", dir=on_disk) as scratch:
         if "," in scratch:
             raise UsageError(f"{scratch}: positions of nodes cannot be kept in a folder with a comma in its name")

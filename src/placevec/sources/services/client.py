@@ -69,8 +69,13 @@ class Client:
         path = self._path(address)
         data = _kept(path)
         if data is not None:
-            self.kept += 1
-            return decode(data, address) if data else None
+            try:
+                found = decode(data, address) if data else None
+            except FormatError as error:
+                _LOG.warning("a tile that was kept is asked for again: %s", error)
+            else:
+                self.kept += 1
+                return found
         data = self.fetch(address)
         found = decode(data, address) if data else None
         if path is not None:  # only what was understood is kept

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from pyproj import CRS
 
 from placevec.errors import UsageError
-from placevec.geo.frames import read_crs
+from placevec.geo.frames import LONLAT, read_crs
 from placevec.sources.services.levels import Frame, ServiceLevel, world_of
 
 _LEVELS = 7  # the finest, and six that are coarser by twos
@@ -36,7 +36,7 @@ def wms_frame(base: str, options: dict[str, str], resolution: float, side: int) 
     if not (math.isfinite(resolution) and resolution > 0.0):
         raise UsageError(f"a pixel cannot measure {resolution}; give its side in units of the coordinate system")
     name = given.pop("crs", given.pop("srs", "EPSG:3857"))
-    crs = read_crs(name)
+    crs = read_crs(LONLAT if name.upper() == "CRS:84" else name)
     # Version 1.3.0 writes boxes in the order of axes that the authority has laid down: latitude first for EPSG:4326.
     swapped = version == "1.3.0" and axes_swapped(crs, name)
     for fixed in ("service", "request", "width", "height", "bbox"):

@@ -80,7 +80,10 @@ def _csv(path: Path) -> pa.Table:
         table = pacsv.read_csv(pa.BufferReader(data), parse_options=options, convert_options=absent)
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: the CSV cannot be read ({str(error).splitlines()[0][:160]})") from None
-    odd = next((field.name for field in table.schema if pa.types.is_binary(field.type)), None)
+    try:
+        odd = next((field.name for field in table.schema if pa.types.is_binary(field.type)), None)
+    except UnicodeDecodeError:
+        raise FormatError(f"{path}: the names of the columns are not in UTF-8: convert the file with iconv") from None
     if odd is not None:
         raise FormatError(f"{path}: the column {odd!r} is not in UTF-8: convert the file with iconv")
     return table

@@ -24,7 +24,8 @@ _SAMPLE = 200
 def key_column(data: pa.Table, path: str | Path, wanted: str | None = None) -> str | None:
     """The name of the column of H3 cells; None if there is none.
 
-    It is the one `wanted`, else one that is called like one, else the first in which every value looked at is a cell.
+    It is the one `wanted`, else one that is called like one, else the one with most cells among its first values, if
+    these are more than half.
 
     Raises SchemaError if the column `wanted` is not there, or holds no cell.
     """
@@ -38,7 +39,11 @@ def key_column(data: pa.Table, path: str | Path, wanted: str | None = None) -> s
     lowered = {name.lower(): name for name in reversed(names)}
     likely = [lowered[name] for name in _NAMES if name in lowered]
     found = next((name for name in likely if _share(data[name]) > 0.5), None)
-    return found or next((name for name in names if _share(data[name]) == 1.0), None)
+    if found is not None or not names:
+        return found
+    shares = [_share(data[name]) for name in names]
+    best = int(np.argmax(shares))
+    return names[best] if shares[best] > 0.5 else None
 
 
 def parse_cells(column: pa.ChunkedArray | pa.Array) -> CellArray:

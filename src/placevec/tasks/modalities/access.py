@@ -98,6 +98,7 @@ class Access(Modality):
             )
             names += [f"{name}_{mode}_{within}min" for name in goals.names for within in self.minutes]
             values.append(found.values.reshape(len(cells), -1))
+        files = [Path(self.osm), *map(Path, self.opportunities)]
         logs, columns = log1p_columns(names, np.concatenate(values, axis=1))
         return CellFeatures(
             names=logs,
@@ -105,7 +106,7 @@ class Access(Modality):
             present=origin.near & roads.covers(cells),
             absent=f"no street within {self.snap:g} m, or outside of what the map covers",
             sources=(
-                *(SourceRef(Path(p).name, sha256_file(Path(p))) for p in (self.osm, *self.opportunities)),
+                *(SourceRef(path.name, sha256_file(path)) for path in files),
                 *feed_sources(self.gtfs),
             ),
             # By foot; where a vehicle may go in the time is bounded by nothing but the city.

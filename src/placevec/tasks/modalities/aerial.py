@@ -60,8 +60,8 @@ class AerialModality(Modality):
         """See `Modality`."""
         if not self.model:
             raise UsageError(
-                "which encoder? give --model: a model folder (placevec train image), hf:NAME such as "
-                "hf:facebook/dinov2-small, or features:pixels for plain statistics"
+                "which encoder? give --model: a model folder (placevec train --objective image), "
+                "hf:NAME such as hf:facebook/dinov2-small, or features:pixels for plain statistics"
             )
         if self.chips not in CHIPS:
             raise UsageError(f"chips is {self.chips}; give 1, or 7 for one in each finer cell")

@@ -68,7 +68,7 @@ class AlphaEarthModality(Modality):
         if len(stored) > 1:
             raise SchemaError(f"tiles of {' and '.join(sorted(map(str, stored)))} are not of one kind; give one kind")
         found = zonal_statistics(
-            opened, zones, prepare=forms[0][1], min_valid=self.min_valid, at_centre="nearest", told=told
+            opened, zones, prepare=forms[0][1], min_valid=self.min_valid, at_centre="nearest", spread=False, told=told
         )
         values, present, notes = unit_means(found.mean, found.present)
         absent = f"vectors are known for less than {self.min_valid:.0%} of the cell"

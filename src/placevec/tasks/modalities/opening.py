@@ -9,6 +9,7 @@ from pathlib import Path
 from placevec.errors import UsageError
 from placevec.provenance import SourceRef
 from placevec.sources.rasters import Raster
+from placevec.sources.tables.detect import expand
 from placevec.tasks.inputs import open_raster
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".img", ".jp2", ".asc")
@@ -32,10 +33,7 @@ def raster_names(given: Sequence[str], suffixes: Sequence[str] = SUFFIXES) -> li
                 raise UsageError(f"{name}: the folder holds no file to read ({', '.join(suffixes)}); name the files")
             found += inside
         elif not path.exists() and glob.has_magic(name):
-            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-            if not matches:
-                raise UsageError(f"no file fits the pattern {name!r}: check the folder and the ending")
-            found += matches
+            found += expand(name)
         else:
             found.append(name)
     if not found:

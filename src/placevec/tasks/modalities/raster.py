@@ -56,6 +56,7 @@ class RasterModality(Modality):
             Zones(cells),
             prepare=unit_pixels if self.unit else None,
             min_valid=check_share(self.min_valid),
+            spread=self.statistics != ("mean",),
             told=told,
         )
         parts = {"mean": found.mean, "sd": found.sd, "min": found.low, "max": found.high}

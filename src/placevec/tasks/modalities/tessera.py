@@ -44,6 +44,7 @@ class TesseraModality(Modality):
             Zones(cells),
             prepare=unit_pixels if self.unit else any_pixel,
             min_valid=check_share(self.min_valid),
+            spread=False,
             told=told,
         )
         values, present, notes = found.mean, found.present, found.notes()

@@ -38,7 +38,10 @@ def any_pixel(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[ND
 def unit_pixels(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Vectors (m, d) of length 1, and which pixels hold one; see `any_pixel`."""
     values, good = any_pixel(values, valid)
-    return unit_rows(np.where(good[:, None], values, 0.0)), good
+    values = values if good.all() else np.where(good[:, None], values, np.float32(0))
+    length = np.sqrt(np.einsum("ij,ij->i", values, values))
+    units: NDArray[np.float32] = values / np.where(length > 0, length, 1.0).astype(np.float32)[:, None]
+    return units, good
 
 
 def unit_means(

@@ -148,7 +148,7 @@ def test_porto_alegre_has_the_reference_s_statistics(data_dir: Path) -> None:
     wanted: dict[int, list[float]] = {int(cell): [] for cell in cells}
     for row in range(raster.height):
         lat = f + (row + 0.5) * e
-        for col in range(0, raster.width):
+        for col in range(raster.width):
             cell = h3.str_to_int(h3.latlng_to_cell(lat, c + (col + 0.5) * a, 9))
             if cell in wanted:
                 wanted[cell].append(z[row, col])

@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from fusion_fakes import town
 from placevec.errors import DataError, LeakError, UsageError
 from placevec.measure.baselines import FeatureSet
 from placevec.measure.fusion import concatenated, fuse_plain
-from placevec.measure.fusion.choose import chosen_inside, inner_losses
+from placevec.measure.fusion.choose import chosen_inside, fusion_ridge, inner_losses
 from placevec.measure.fusion.fold_tables import FoldTable, block_specs, fold_fit, split_of
 from placevec.measure.fusion.protocol import FusionRow, FusionRules, measure_fusions
 from placevec.measure.fusion.rings import ring_means
@@ -53,7 +51,7 @@ class TestChoosing:
             sums = np.zeros(len(alphas))
             for _, train, held in folds.inner(fold):
                 for at, alpha in enumerate(alphas):
-                    model = make_pipeline(StandardScaler(), Ridge(alpha)).fit(x[train], Y[train])
+                    model = Ridge(alpha).fit(x[train], Y[train])
                     sums[at] += ((model.predict(x[held]) - Y[held]) ** 2).sum()
             assert found[fold] == pytest.approx(sums.min(), rel=1e-6)
 
@@ -74,6 +72,17 @@ class TestChoosing:
             test = folds.tests[fold]
             np.testing.assert_array_equal(found.prediction[test], fits[name].prediction[test])
             assert found.chosen[fold]["features"] == name
+
+    def test_a_column_that_only_one_district_has_throws_no_row(self):
+        """In training a trace of it is left; by its size there it would be blown up ten thousandfold in the test."""
+        folds = Folds(block_split(PLACE.lonlat, "h3:8", 4, 0, 200.0))
+        rare = np.zeros(len(Y))
+        rare[folds.tests[0][:3]] = 5.0
+        rare[folds.train(0)[0]] = 0.0005
+        x = np.column_stack([CONCAT, rare])
+        found, without = (fusion_ridge(one, Y, folds)[0].prediction[:, 0] for one in (x, CONCAT))
+        assert np.abs(found - without).max() < 2.0
+        assert np.abs(nested_ridge(x, Y, folds).prediction[:, 0] - without).max() > 10.0
 
     def test_the_right_number_of_rings_is_found(self):
         """The target is a mean over two rings of a column: every fold chooses two."""
@@ -98,7 +107,9 @@ class TestReport:
             for name, other in (("mean", "mean"), ("concat", "concat · ridge")):
                 for metric, interval in own[name].scores.items():
                     expected = tuple(theirs[other].scores[metric])
-                    assert tuple(interval) == pytest.approx(expected, nan_ok=True), (split, name, metric)
+                    # Scales over all rows, not those of training alone, move a ridge a little.
+                    near = {"abs": 1e-9} if name == "mean" else {"rel": 0.03, "abs": 0.005}
+                    assert tuple(interval) == pytest.approx(expected, nan_ok=True, **near), (split, name, metric)
         for ours, other in zip(report.splits, peer.splits, strict=True):
             assert vars(ours) == pytest.approx(vars(other), nan_ok=True)
 

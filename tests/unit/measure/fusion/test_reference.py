@@ -17,7 +17,6 @@ from placevec.errors import DataError, UsageError
 from placevec.geo.sphere import EARTH_RADIUS_M
 from placevec.measure.fusion import concatenated, fuse_plain, rbf_coordinates, rbf_width_m
 from placevec.measure.fusion.reference import (
-    plane,
     pooled_r2,
     reference_folds,
     reference_knn,
@@ -88,7 +87,6 @@ def test_faults():
         reference_folds("random", disk(1)[:3], 0)
     with pytest.raises(UsageError, match="choose random or block"):
         reference_folds("diagonal", disk(3), 0)
-    assert plane(town(2).lonlat).shape == (19, 2)
 
 
 def test_the_figures_of_porto_alegre(data_dir):

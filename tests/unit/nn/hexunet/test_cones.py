@@ -124,8 +124,13 @@ def test_gradients_of_a_cone_are_those_of_the_whole_area(levels: HexLevels, grap
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()))
 
 
-def test_around_a_pentagon() -> None:
-    levels = hex_levels(numbers(h3.cell_to_children(PENTAGON, 9)), (9, 8, 7))
+@pytest.mark.parametrize(
+    "cells",
+    [numbers(h3.cell_to_children(PENTAGON, 9)), disk(9, 10, h3.latlng_to_cell(-16.8, 180.0, 9))],
+    ids=["pentagon", "antimeridian"],
+)
+def test_where_hexagons_are_odd(cells: np.ndarray) -> None:
+    levels = hex_levels(cells, (9, 8, 7))
     graph = HexGraph.from_levels(levels, {9: some_edges(levels, 0)})
     net = random_net(3, CONFIG)
     x = torch.randn(graph.sizes[0], 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,3 +75,11 @@ def test_trees_of_ones_own() -> None:
         read_tree({"plants": "tree natural=tree\ntree natural=shrub"})
     with pytest.raises(UsageError, match="no leaf"):
         read_tree({})
+
+
+def test_the_page_tells_the_tree() -> None:
+    page = (Path(__file__).parents[4] / "docs/howto/osm.md").read_text(encoding="utf-8")
+    assert f"{len(CATEGORIES)} leaves in {len(CATEGORIES.groups)} groups" in page
+    for group in CATEGORIES.groups:
+        leaves = ", ".join(leaf.name for leaf in CATEGORIES.leaves if leaf.group == group)
+        assert f"| {group} | {leaves} |" in page

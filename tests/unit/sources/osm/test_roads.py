@@ -99,6 +99,8 @@ def test_chunks_and_positions_on_disk_change_nothing(
     assert not list((tmp_path / "new").iterdir())  # nothing is left behind
     with pytest.raises(UsageError, match="comma"):
         read_roads(town, on_disk=tmp_path / "a,b")
+    with pytest.raises(UsageError, match="cannot be kept there"):
+        read_roads(town, on_disk=town)
 
 
 def test_take_and_box(town: Path) -> None:

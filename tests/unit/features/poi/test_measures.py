@@ -15,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from placevec.errors import DataError, UsageError
 from placevec.features.poi import (
     FORMS,
+    Form,
     count_points,
     entropy,
     grouped,
@@ -84,10 +85,10 @@ def test_density_is_by_each_cells_own_area() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_columns(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = np.zeros((len(CELLS), 2), dtype=np.float32)
     counts[0] = [3, 1]
-    names, values = poi_columns(counts, ["cafe", "bank"], CELLS, form)  # type: ignore[arg-type]
+    names, values = poi_columns(counts, ["cafe", "bank"], CELLS, form)
     expected = {
         "counts": ("log1p(cafe)", "log1p(bank)", "log1p(points)"),
         "density": ("log1p(cafe_per_km2)", "log1p(bank_per_km2)", "log1p(points_per_km2)"),
@@ -101,8 +102,8 @@ def test_columns(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
             values[0], [log1p(3), log1p(1), log1p(4), entropy(counts[:1])[0], log1p(2)], rtol=1e-6
         )
     monkeypatch.setattr(columns_module, "_ROWS", 4)
-    np.testing.assert_array_equal(poi_columns(counts, ["cafe", "bank"], CELLS, form)[1], values)  # type: ignore[arg-type]
-    assert poi_columns(counts[:0], ["cafe", "bank"], CELLS[:0], form)[0] == names  # type: ignore[arg-type]
+    np.testing.assert_array_equal(poi_columns(counts, ["cafe", "bank"], CELLS, form)[1], values)
+    assert poi_columns(counts[:0], ["cafe", "bank"], CELLS[:0], form)[0] == names
 
 
 def test_rarity_is_of_the_cells_that_are_known() -> None:

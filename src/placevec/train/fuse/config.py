@@ -1,0 +1,89 @@
+"""The settings of the training of a fusion network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from placevec.errors import UsageError
+from placevec.nn import configs
+from placevec.nn.hexunet import HexUNetConfig
+from placevec.train.config import LoopConfig
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """What is hidden from the network in a step, and has to be told from the rest."""
+
+    modality: float = 0.3  # share of (cell, modality) that is hidden on its own
+    blocks: float = 0.3  # at most this share of parent cells is hidden with all in them; how much is drawn in each step
+    block_modalities: float = 0.7  # share of the modalities that a hidden block loses
+    level: int = 1  # of the parents, levels above the finest
+    seen: float = 0.1  # weight of what was not hidden, against 1 of what was: 1 and nothing hidden is an autoencoder
+
+    def __post_init__(self) -> None:
+        for name in ("modality", "blocks", "block_modalities"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"hiding.{name} = {getattr(self, name)}: a share is from 0 to 1")
+        if self.seen < 0 or self.level < 0:
+            raise UsageError(f"hiding.seen = {self.seen}, hiding.level = {self.level}: neither is below 0")
+        if self.modality == 0 and self.blocks == 0 and self.seen == 0:
+            raise UsageError("nothing is hidden and what is seen does not count: there is nothing to learn")
+
+
+@dataclass(frozen=True)
+class FuseLoss:
+    """The weights of the objectives."""
+
+    hidden: float = 1.0  # what was hidden, told from the other modalities and the cells around
+    neighbours: float = 1.0  # the mean around each cell
+    consistency: float = 0.0  # the mean below each coarser cell, told from its state
+    contrast: float = 0.0  # two halves of the modalities of a cell find each other among other cells
+    temperature: float = 0.2  # of the contrast
+    labels: float = 1.0  # targets of training cells, where there are any
+
+    def __post_init__(self) -> None:
+        weights = (self.hidden, self.neighbours, self.consistency, self.contrast, self.labels)
+        if min(weights) < 0 or self.temperature <= 0:
+            raise UsageError("the weights of a loss are 0 or more, its temperature is above 0")
+        if self.hidden + self.neighbours + self.consistency + self.contrast == 0:
+            raise UsageError("all weights of the loss are 0: there is nothing to learn")
+
+
+@dataclass(frozen=True)
+class FuseTraining:
+    """How a fusion network is trained."""
+
+    width: int = 128  # of what is fused
+    part: int = 64  # components of a vector for each modality
+    bins: int = 8  # of the piecewise-linear code of a named column
+    unet: HexUNetConfig | None = None  # the U-Net; None: see `nn.fusion.plain_unet`
+    level_drop: float = 0.5  # how often a step goes without the coarser levels, so that it also learns to do without
+    hiding: Hiding = field(default_factory=Hiding)
+    loss: FuseLoss = field(default_factory=FuseLoss)
+    cells: int = 65_536  # cells of a step whose decoders are asked: what bounds the memory of a large area
+    views: int = 10  # steps that make an epoch, where the area is not cut into cones
+    cone_resolution: int | None = None  # H3 of the cones' roots; None: the whole area is one step
+    halo: int | None = None  # rings of the coarsest level around a cone; None: all that its core depends on
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(
+            epochs=30, batch_size=1, learning_rate=2e-3, weight_decay=0.05, warmup=0.07, final_rate=0.0
+        )
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("width", "part", "bins", "cells", "views"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} = {getattr(self, name)}: give at least 1")
+        if not 0 <= self.level_drop <= 1:
+            raise UsageError(f"level_drop = {self.level_drop}: a share is from 0 to 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; see `from_json`."""
+        return configs.to_json(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FuseTraining:
+        """Read what `to_json` wrote; UsageError for an unknown setting."""
+        return configs.from_json(cls, value)
