@@ -33,6 +33,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "landscape": "placevec.encoders.landscape:LandscapeEncoder",
         "locator": "placevec.encoders.locator:Locator",
         "precomputed": "placevec.encoders.precomputed:PrecomputedEncoder",
+        "fuser": "placevec.encoders.fuser:Fuser",
     },
     "store": {
         "qdrant": "placevec.index.stores.qdrant:QdrantStore",

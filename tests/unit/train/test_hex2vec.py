@@ -33,7 +33,7 @@ def counts() -> np.ndarray:
 def test_near_cells_get_near_vectors(tmp_path: Path) -> None:
     own = counts()
     trained = train_hex2vec(own, CELLS, CONFIG, tmp_path)
-    # Of two kinds of cells with opposite vectors the loss is 1.12 at the least: half of the far cells are of one's kind.
+    # Of two kinds of cells with opposite vectors the loss is 1.12 at the least: half of the far cells are alike.
     assert trained.result.metrics["loss"] < trained.result.initial["loss"] - 0.1
     vectors = trained.embed(own)
     west = own[:, :2].sum(axis=1) > own[:, 2:4].sum(axis=1)

@@ -94,9 +94,7 @@ class FusionNet(nn.Module):
         assert isinstance(found, Decoder)
         return found
 
-    def states(
-        self, codes: Sequence[Tensor], shown: Tensor, graph: HexGraph, depth: int | None = None
-    ) -> list[Tensor]:
+    def states(self, codes: Sequence[Tensor], shown: Tensor, graph: HexGraph, depth: int | None = None) -> list[Tensor]:
         """The states of every level, the finest first, when the modalities `shown` are seen."""
         fused, _ = self.gates(codes, shown)
         found: list[Tensor] = self.unet(fused, graph, depth=depth)

@@ -117,7 +117,9 @@ def side_by_side(graphs: Sequence[HexGraph]) -> HexGraph:
     """Graphs of several cones as one of parts that do not touch."""
     if len(graphs) == 1:
         return graphs[0]
-    offsets = [np.concatenate([[0], np.cumsum([graph.sizes[k] for graph in graphs])]) for k in range(len(graphs[0].sizes))]
+    offsets = [
+        np.concatenate([[0], np.cumsum([graph.sizes[k] for graph in graphs])]) for k in range(len(graphs[0].sizes))
+    ]
 
     def moved(parts: Sequence[Tensor], by: NDArray[Any]) -> Tensor:
         return torch.cat([part + int(add) for part, add in zip(parts, by, strict=False)])

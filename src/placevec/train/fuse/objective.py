@@ -124,9 +124,7 @@ class FuseModule(nn.Module):
         chosen = chosen[torch.randperm(len(chosen), generator=generator)[:CONTRASTED].to(chosen.device)]
         if len(chosen) < 2:
             return codes[0].new_zeros(())
-        a, b = (
-            self.net.project(self.net.states(codes, present & half, graph)[0][chosen]) for half in (first, ~first)
-        )
+        a, b = (self.net.project(self.net.states(codes, present & half, graph)[0][chosen]) for half in (first, ~first))
         return nt_xent(a, b, self.config.loss.temperature)
 
     def _supervised(self, state: Tensor, labels: Tensor) -> Tensor:
@@ -137,7 +135,8 @@ class FuseModule(nn.Module):
             return state.new_zeros(())
         reads = torch.cat([self.net.decoder(k).read(state[rows]) for k in range(len(self.net.decoders))], dim=1)
         wrong = (self.head(reads) - labels[rows].nan_to_num()).square() * known[rows]
-        return wrong.sum() / known[rows].sum()
+        loss: Tensor = wrong.sum() / known[rows].sum()
+        return loss
 
 
 class FuseObjective:
