@@ -6,13 +6,15 @@ python docs/make_verbs.py --check   exits with 1 if a page is out of date
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 PAGES = Path(__file__).parent / "verbs"
+TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
 GROUPS = {
     "area": ["new", "info", "captions", "stencil", "patches", "geocells", "features", "targets"],
@@ -23,12 +25,13 @@ GROUPS = {
 
 def help_of(*words: str) -> str:
     """The help text of a command, as a terminal of 100 columns shows it, without colours."""
-    env = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
-    code = "from placevec.cli.main import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words, "--help"], capture_output=True, text=True, check=True, env=env
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    from placevec.cli.main import run
+
+    with redirect_stdout(io.StringIO()) as shown:
+        code = run([*words, "--help"])
+    if code != 0:
+        sys.exit(f"`placevec {' '.join(words)} --help` ends with {code}")
+    return "\n".join(line.rstrip() for line in shown.getvalue().strip().splitlines())
 
 
 def block(verb: str) -> str:
@@ -40,6 +43,7 @@ def block(verb: str) -> str:
 
 def main() -> int:
     """Write or check all pages."""
+    os.environ.update(TERMINAL)  # before the import: typer reads the width once
     from placevec.cli.commands import VERBS
 
     PAGES.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from placevec.measure.nested import Fit, Fitted, Floats, Folds, as_features, as_folds, as_targets, fitted_features
-from placevec.measure.ridge import ALPHAS
+from placevec.measure.ridge import ALPHAS, LEAST_SPREAD
 from placevec.measure.shrink import Shrunk
 from placevec.measure.splits import Split
 
@@ -29,11 +29,18 @@ class Scaler:
     inverse: Floats
 
     @classmethod
-    def of(cls, x: ArrayLike) -> Scaler:
-        """The scaler of the rows of `x` (n, p)."""
+    def of(cls, x: ArrayLike, spread: ArrayLike | float = 0.0) -> Scaler:
+        """The scaler of the rows of `x` (n, p).
+
+        Args:
+            x: the rows.
+            spread: (p,) the columns' standard deviations over more rows than these, such as all rows where these train
+                a fold: a column that all but stands still in `x` is scaled by `ridge.LEAST_SPREAD` of it.
+        """
         features = as_features(x).astype(np.float64)
         sd = features.std(axis=0)
         moving = sd > _CONSTANT * np.maximum(np.abs(features).max(axis=0, initial=0.0), 1e-300)
+        sd = np.maximum(sd, LEAST_SPREAD * np.asarray(spread, dtype=np.float64))
         return cls(features.mean(axis=0), np.where(moving, 1.0 / np.where(moving, sd, 1.0), 0.0))
 
     def __call__(self, x: ArrayLike) -> Floats:
@@ -129,9 +136,10 @@ def best_alpha(x: ArrayLike, y: ArrayLike, split: Split | Folds, alphas: ArrayLi
     folds, targets = as_folds(split, len(features)), as_targets(y, len(features))
     grid = np.sort(np.asarray(alphas, dtype=np.float64))
     loss = np.zeros(len(grid))
+    spread = features.astype(np.float64).std(axis=0)
     for f, test in enumerate(folds.tests):
         train = folds.train(f)
-        scaler, level = Scaler.of(features[train]), targets[train].mean(axis=0)
+        scaler, level = Scaler.of(features[train], spread), targets[train].mean(axis=0)
         z = scaler(features[train])
         weights = Shrunk(np.asfortranarray(z.T @ z)).solve(z.T @ (targets[train] - level), grid)
         errors = np.tensordot(scaler(features[test]), weights, axes=1) + level - targets[test][:, None, :]

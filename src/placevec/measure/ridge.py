@@ -22,6 +22,10 @@ ALPHAS: Floats = 10.0 ** np.arange(-4.0, 6.5, 0.5)
 _KEPT_BYTES = 400_000_000
 # A feature whose variance in training is this small part of its variance overall is constant there.
 _CONSTANT = 1e-12
+# No column is scaled by less than this share of its standard deviation over all rows, which no label knows. A class of
+# road that lies in one district moves there alone: by what little of it trains, it would be blown up a thousandfold
+# wherever that district is tested, and throw all rows there. Columns that vary everywhere stay far above it.
+LEAST_SPREAD = 0.3
 # Columns whose standard deviations differ by less have one scale already, and the two scalings are one.
 _EQUAL = 0.01
 
@@ -39,7 +43,8 @@ def nested_ridge(
 
     Minimises Σ(y − b − x'w)² + α|w|² on features scaled by the training rows; b is not penalised (Hoerl and
     Kennard, 1970). The scaling "columns" gives each column unit variance; "common" divides all columns by one
-    number (their mean variance becomes 1), so that blocks of a vector keep their relative weights.
+    number (their mean variance becomes 1), so that blocks of a vector keep their relative weights. Columns that all but
+    stand still in training are scaled by `LEAST_SPREAD` of their spread over all rows.
 
     Per set of training rows and scaling one factorisation of the covariance (p, p), or of the kernel (n, n) where
     p exceeds the training rows, serves all alphas and targets. Covariances are sums over classes of rows that
@@ -201,9 +206,10 @@ def _dual(x: Floats, y: Floats, size: Floats, alphas: Floats, scalings: Sequence
 def _inverse(variance: Floats, size: Floats, scaling: Scaling) -> Floats:
     """By what standardised columns (p,) are multiplied, from their variances in training and their sizes overall."""
     moving = variance > _CONSTANT
+    spread = np.maximum(variance, LEAST_SPREAD**2)
     if scaling == "columns":
-        return np.where(moving, 1.0 / np.sqrt(np.where(moving, variance, 1.0)), 0.0)
-    common = np.sqrt(np.mean(np.where(moving, size**2 * variance, 0.0))) if len(size) else 0.0
+        return np.where(moving, 1.0 / np.sqrt(spread), 0.0)
+    common = np.sqrt(np.mean(np.where(moving, size**2 * spread, 0.0))) if len(size) else 0.0
     return np.where(moving, size / common, 0.0) if common > 0.0 else np.zeros(len(size))
 
 

@@ -23,7 +23,9 @@ METHOD = (
 )
 REFERENCE = (
     "The reference protocol: ln(1 + y), a ridge with the penalty 30 on standardised columns, kNN of 5 places, 5 random "
-    "folds, and 5 folds of blocks two resolutions coarser without a buffer. It is here to compare with figures that "
+    "folds, and 5 folds of blocks two resolutions coarser without a buffer. Columns are standardised by the training "
+    "rows alone: one that lies in one district is blown up where that is tested, and can throw a whole row below 0. "
+    "It is here to compare with figures that "
     "others made in this way. A learned row beats a baseline if their mean difference over the shuffles is more than "
     "its standard deviation. Verdicts that count are those of the nested, buffered protocol."
 )

@@ -20,6 +20,7 @@ TRAININGS = {
     "image-text": "placevec.train.pairs:PairTraining",
     "landscape": "placevec.train.landscape:LandscapeTraining",
     "locate": "placevec.train.locate:LocateTraining",
+    "fuse": "placevec.train.fuse:FuseTraining",
 }
 """The settings of each objective: the dataclass, imported only when it is asked for, because torch comes with it."""
 
@@ -41,7 +42,7 @@ def with_settings(objective: str, settings: Mapping[str, Any], changes: Mapping[
     """`settings` with further ones, given by their paths; checked as a whole.
 
     Args:
-        objective: "image", "location", "image-text", "landscape" or "locate".
+        objective: "image", "location", "image-text", "landscape", "locate" or "fuse".
         settings: as `tasks.train.train` takes them.
         changes: values by path. A `kind` comes first: a part of another kind loses the settings of the old one, but
             for a kind that is a frame around another part, such as "local": that takes the old one in as its

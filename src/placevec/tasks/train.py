@@ -1,4 +1,4 @@
-"""`train`: learn a model from chips, the vectors of a table, images with captions, patches, or located images."""
+"""`train`: learn a model from chips, vectors, images with captions, patches, located images, or modalities."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from placevec.tasks.inputs import Input
 if TYPE_CHECKING:
     from placevec.geo.regions import Regions
     from placevec.sources.captions import CaptionSet
+    from placevec.tasks.train_fuse import Supervision
 
-Objective = Literal["image", "location", "image-text", "landscape", "locate"]
+Objective = Literal["image", "location", "image-text", "landscape", "locate", "fuse"]
 Table = str | Path | StoredTable | EmbeddingTable
 Report = Callable[[int, int, Mapping[str, float]], None]
 
@@ -67,7 +68,7 @@ def train(
     images: str | Path | None = None,
     model: str | Path | None = None,
     config: Mapping[str, Any] | None = None,
-    block: str = "h3:3",
+    block: str | None = None,
     folds: int = 10,
     buffer_m: float | None = None,
     test_folds: int | None = None,
@@ -77,6 +78,10 @@ def train(
     region_column: str | None = None,
     phases: Sequence[str] = (),
     start: str | Path | None = None,
+    modalities: Mapping[str, Any] | None = None,
+    levels: str | Sequence[int] | None = None,
+    graphs: Sequence[str | Path] = (),
+    supervision: Supervision | None = None,
     untrained: str | Path | None = None,
     restart: bool = False,
     progress: Report | None = None,
@@ -99,9 +104,10 @@ def train(
         model: a pair of towers that is trained further, instead of new ones: its folder, or hf:NAME or hf:FOLDER, a
             CLIP or SigLIP of transformers; `config.tune` says how much of it.
         config: settings of `train.selfsup.ImageTraining`, `train.contrastive.LocationTraining`,
-            `train.pairs.PairTraining`, `train.landscape.LandscapeTraining` or `train.locate.LocateTraining`, as JSON.
+            `train.pairs.PairTraining`, `train.landscape.LandscapeTraining`, `train.locate.LocateTraining` or
+            `train.fuse.FuseTraining`, as JSON.
             Of "image-text" the tables `new` and `further` hold what counts without a `model` alone, and with one.
-        block: blocks of the validation split.
+        block: blocks of the validation split; by default h3:3, of "fuse" the cells of the coarsest level.
         folds: one of so many folds of blocks is held out for validation.
         buffer_m: metres around validation rows without training rows; by default the width of a chip's ground.
         test_folds: of "landscape" and "locate": folds that are kept for a later test, besides those for validation and
@@ -112,6 +118,11 @@ def train(
         region_column: the property that names the regions.
         phases: "province", "geography", "tuning"; by default all that are left.
         start: the locator that the phase before has written.
+        modalities: of "fuse": tables of the same hexagons, by name, see `tasks.train_fuse.train_fuse`, as for the three
+            that follow.
+        levels: H3 resolutions, the finest first.
+        graphs: accessibility graphs.
+        supervision: targets that are learned from besides.
         untrained: where to write a network of the same shape with the weights it began with: a compulsory baseline of
             every probe.
         restart: forget an earlier run.
@@ -124,6 +135,24 @@ def train(
     need("torch", extra="torch", purpose="training a model")
     settings = dict(config or {})
     common: dict[str, Any] = {"untrained": untrained, "restart": restart, "progress": progress}
+    if objective == "fuse":
+        if not modalities:
+            raise UsageError("a fuser learns from tables of the same hexagons: give modalities, NAME=TABLE for each")
+        from placevec.tasks.train_fuse import train_fuse
+
+        return train_fuse(
+            modalities,
+            Path(out),
+            settings,
+            _fresh(Path(out), restart),
+            levels=levels,
+            graphs=graphs,
+            block=block,
+            folds=folds,
+            supervision=supervision,
+            **common,
+        )
+    block = block or "h3:3"
     if objective == "image":
         if input is None or input.chips is None:
             raise UsageError("an image encoder learns from chips: give a raster, the ground in metres and the pixels")
@@ -205,7 +234,9 @@ def train(
             rule=SplitRule(block, folds, buffer_m, calibration_folds, held, split_seed),
             **common,
         )
-    raise UsageError(f"no objective is called {objective!r}; known: image, location, image-text, landscape, locate")
+    raise UsageError(
+        f"no objective is called {objective!r}; known: image, location, image-text, landscape, locate, fuse"
+    )
 
 
 def run_folder(out: str | Path) -> Path:

@@ -10,21 +10,32 @@ from placevec.config import InPath, OutPath
 from placevec.errors import UsageError
 from placevec.tasks.inputs import Input, Stretched
 from placevec.tasks.run import Context
-from placevec.tasks.verb_options import GRID, Options, Reads, name_of, optional_name, optional_path, paths_of
+from placevec.tasks.verb_fuse import fuse_words
+from placevec.tasks.verb_options import (
+    GRID,
+    InPaths,
+    Options,
+    Reads,
+    Texts,
+    name_of,
+    optional_name,
+    optional_path,
+    paths_of,
+)
 
 
 class TrainOptions(Reads):
     """Options of `train` in a recipe."""
 
-    objective: Literal["image", "location", "image-text", "landscape", "locate"]
+    objective: Literal["image", "location", "image-text", "landscape", "locate", "fuse"]
     table: InPath | list[InPath] | None = None
     captions: InPath | None = None
     images: InPath | None = None
     model: InPath | None = None
     out: OutPath
     untrained: OutPath | None = None
-    block: str = "h3:3"
-    folds: int = Field(10, ge=2)
+    block: str | None = None
+    folds: int = Field(10, ge=0)
     buffer_m: float | None = None
     test_folds: int | None = Field(None, ge=0)
     calibration_folds: int = Field(1, ge=0)
@@ -33,6 +44,13 @@ class TrainOptions(Reads):
     region_column: str | None = None
     phases: list[Literal["province", "geography", "tuning"]] = Field(default_factory=list)
     start: InPath | None = None
+    modalities: dict[str, InPath] = Field(default_factory=dict)
+    levels: list[int] | None = None
+    graphs: InPaths = Field(default_factory=list)
+    labels: InPath | None = None
+    targets: Texts = Field(default_factory=list)
+    log1p: Texts = Field(default_factory=list)
+    fold: int | None = Field(None, ge=0)
     config: dict[str, Any] = Field(default_factory=dict)
     sweep: dict[str, Any] = Field(default_factory=dict)
     rank_by: str | None = None
@@ -157,6 +175,7 @@ def train_step(options: TrainOptions, context: Context) -> Any:
         **{name: optional_name(context, getattr(options, name)) for name in ("regions", "start")},
         "region_column": options.region_column,
         "phases": options.phases,
+        **fuse_words(options, context),
         "untrained": optional_path(context, options.untrained),
         "restart": context.restart,
         "progress": context.progress,

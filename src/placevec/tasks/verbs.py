@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from placevec.tasks import verb_answers as answers
 from placevec.tasks import verb_features as describing
+from placevec.tasks import verb_fuse as fusing
 from placevec.tasks import verb_graph as graphs
 from placevec.tasks import verb_landscape as landscape
 from placevec.tasks import verb_locate as locating
@@ -26,6 +27,7 @@ VERBS: Mapping[str, Verb] = {
     "train": Verb(tables.train_step, tables.TrainOptions, hf_weights),
     "embed": Verb(tables.embed_step, tables.EmbedOptions, hf_weights),
     "augment": Verb(tables.augment_step, tables.AugmentOptions),
+    "fuse": Verb(fusing.fuse_step, fusing.FuseOptions),
     "import": Verb(tables.import_step, tables.ImportOptions),
     "export": Verb(answers.export_step, answers.ExportOptions),
     "index": Verb(retrieval.index_step, retrieval.IndexOptions, standing=retrieval.index_standing),

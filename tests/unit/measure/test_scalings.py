@@ -12,10 +12,12 @@ from sklearn.linear_model import Ridge
 
 from placevec.errors import UsageError
 from placevec.geo.sphere import LonLat
+from placevec.measure.linear import best_alpha
+from placevec.measure.nested import Folds
 from placevec.measure.rbf import nested_gp
 from placevec.measure.ridge import nested_ridge
 from placevec.measure.shrink import Shrunk
-from placevec.measure.splits import block_split, random_split
+from placevec.measure.splits import Split, block_split, random_split
 
 ALPHAS = (1e-2, 1.0, 1e2)
 
@@ -132,3 +134,34 @@ def test_gp_of_vectors_against_scikit_learn(metric):
         model = GaussianProcessRegressor(kernel, optimizer=None).fit(z[train], y[train, 0] - mean)
         np.testing.assert_allclose(found.prediction[test, 0], model.predict(z[test]) + mean, rtol=1e-4, atol=1e-4)
     assert places is not None
+
+
+@pytest.mark.parametrize("p", [3, 90])
+@pytest.mark.parametrize("scaling", ["columns", "common"])
+def test_what_lies_in_one_district_throws_no_row(p, scaling):
+    """A trace of it trains: by its size there it would be blown up ten thousandfold in the test."""
+    rng = np.random.default_rng(0)
+    fold = np.arange(80) % 4
+    folds = Folds(Split(fold, 4, {}))
+    x, y = rng.standard_normal((80, p)), rng.standard_normal(80)
+    rare = np.where(fold == 0, rng.uniform(3000.0, 5000.0, 80), 0.0)
+    rare[1] = 0.5
+    both = np.column_stack([x, rare])
+    for make in (both, lambda train: both):
+        found = nested_ridge(make, y, folds, scalings=(scaling,)).prediction
+        assert np.abs(found).max() < 10.0 * np.abs(y).max()
+    model = best_alpha(both, y, folds)
+    assert model <= 1e6
+
+
+def test_ordinary_columns_are_scaled_by_training_alone():
+    """The floor touches nothing that varies everywhere."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((90, 4)) * [1.0, 50.0, 1e-3, 7.0], rng.standard_normal(90)
+    folds = Folds(Split(np.arange(90) % 3, 3, {}))
+    found = nested_ridge(x, y, folds, scalings=("columns",), alphas=[3.0]).prediction[:, 0]
+    for f, test in enumerate(folds.tests):
+        train = folds.train(f)
+        z = (x - x[train].mean(axis=0)) / x[train].std(axis=0)
+        weights = np.linalg.solve(z[train].T @ z[train] + 3.0 * np.eye(4), z[train].T @ (y[train] - y[train].mean()))
+        assert np.allclose(found[test], y[train].mean() + z[test] @ weights, atol=1e-10)

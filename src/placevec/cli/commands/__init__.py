@@ -16,6 +16,7 @@ VERBS = {
     "train": "train",
     "embed": "embed",
     "augment": "augment",
+    "fuse": "fuse",
     "run": "run",
     "index": "index",
     "search": "search",

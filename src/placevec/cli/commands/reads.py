@@ -79,6 +79,37 @@ SidePixels = Annotated[
     int | None,
     typer.Option(min=1, help="Side of a chip in pixels. Of image files: by default what the encoder works at."),
 ]
+Modalities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--modality",
+        "-m",
+        help="Table of hexagons of one modality, several times; NAME= may stand before.",
+        show_default=False,
+    ),
+]
+Graphs = Annotated[
+    list[Path] | None, typer.Option("--graph", help="Of `placevec area graph`: how near neighbours are, one a level.")
+]
+
+
+def modalities_from(texts: list[str] | None) -> dict[str, Path]:
+    """The tables that `--modality` names; without NAME= a table is called by its file.
+
+    Raises:
+        UsageError: two of one name.
+    """
+    from placevec.errors import UsageError
+
+    found: dict[str, Path] = {}
+    for text in texts or []:
+        name, equals, path = text.partition("=")
+        if not equals or "/" in name:
+            name, path = Path(text).stem, text
+        if name in found:
+            raise UsageError(f"two modalities are called {name!r}: put another NAME= before one of them")
+        found[name] = Path(path)
+    return found
 
 
 def cell_resolution(text: str | None) -> int | None:

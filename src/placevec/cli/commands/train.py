@@ -20,6 +20,7 @@ class Objective(StrEnum):
     image_text = "image-text"
     landscape = "landscape"
     locate = "locate"
+    fuse = "fuse"
 
 
 SOURCES = {
@@ -28,6 +29,7 @@ SOURCES = {
     Objective.image_text: "--captions",
     Objective.landscape: "patches (--on FOLDER)",
     Objective.locate: "photos (--on LIST) or chips (--raster) in --regions",
+    Objective.fuse: "tables of hexagons (--modality NAME=TABLE)",
 }
 
 
@@ -56,7 +58,7 @@ def command(
         Objective | None,
         typer.Option(
             help="image: from chips. location: against --table. image-text: from --captions. landscape: from patches. "
-            "locate: from located images."
+            "locate: from located images. fuse: from tables of modalities."
         ),
     ] = None,
     table: Annotated[
@@ -85,7 +87,7 @@ def command(
     pixels: reads.Pixels = None,
     dims: Annotated[int | None, typer.Option(min=1, help="Components of a vector.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training rows.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Rows of one step.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows of one step; of fuse cones.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="At its highest.")] = None,
     patience: Annotated[int | None, typer.Option(min=0, help="Stop after so many validations without gain.")] = None,
     config: Annotated[
@@ -100,9 +102,15 @@ def command(
         str | None, typer.Option(help="The validation figure that ranks a sweep: mrr, recall_at_1, loss, ...")
     ] = None,
     block: Annotated[
-        str | None, typer.Option(help="Blocks of the validation split; h3:3, of landscape h3:6.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Blocks of the validation split; h3:3, of landscape h3:6, of fuse the coarsest level.",
+            show_default=False,
+        ),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="One of so many folds of blocks is for validation.")] = 10,
+    folds: Annotated[
+        int, typer.Option(min=0, help="One of so many folds of blocks is for validation; of fuse 0: none is.")
+    ] = 10,
     test_folds: Annotated[
         int | None,
         typer.Option(min=0, help="Folds kept for a test: of landscape 0, of locate 1.", show_default=False),
@@ -110,7 +118,7 @@ def command(
     calibration_folds: Annotated[int, typer.Option(min=0, help="Of locate: folds to calibrate on.")] = 1,
     split_seed: Annotated[int, typer.Option(min=0, help="Of locate: another one deals the blocks otherwise.")] = 0,
     buffer: Annotated[
-        str | None, typer.Option(help="Of locate: around held-out images, such as 5km; a chip's diagonal.")
+        str | None, typer.Option(help="Of locate and fuse: around what is held out, such as 5km; a chip's diagonal.")
     ] = None,
     regions: Annotated[str | None, typer.Option(help="Of locate: GeoJSON of the provinces, or dataset:NAME.")] = None,
     region_column: Annotated[str | None, typer.Option(help="Its property that names them.")] = None,
@@ -118,6 +126,17 @@ def command(
         list[Phase] | None, typer.Option(help="Of locate: province, geography, tuning; by default all that are left.")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="Of locate: the model that the phase before has written.")] = None,
+    modality: reads.Modalities = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Of fuse: H3 resolutions, such as 9,8,7; the tables' own and two above.")
+    ] = None,
+    graph: reads.Graphs = None,
+    labels: Annotated[Path | None, typer.Option(help="Of fuse: targets by cell to learn from besides.")] = None,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="A column of --labels.")] = None,
+    log1p: Annotated[list[str] | None, typer.Option(help="A target of which ln(1 + x) is learned.")] = None,
+    fold: Annotated[
+        int | None, typer.Option(min=0, help="Of fuse with --labels: the fold of --test-folds [5] that stays unseen.")
+    ] = None,
     precision: Annotated[Precision, typer.Option(help="bf16-mixed on machines that have it.")] = Precision.full,
     accelerator: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Devices of a machine (DDP above 1).")] = 1,
@@ -147,6 +166,8 @@ def command(
     Example: placevec train landscape --on patches/pairs -o models/landscape
 
     Example: placevec train locate --on photos.parquet --regions provinces.geojson -o models/locator
+
+    Example: placevec train fuse --modality roads.parquet --modality transit.parquet -o models/fuser
 
     Example: placevec train examples/retrieval/rsicd.toml --captions rsicd --model hf:openai/clip-vit-base-patch32
     """
@@ -178,20 +199,30 @@ def command(
     check_model_name(out)
     if rank_by is not None and not sweep:
         raise UsageError(f"--rank-by {rank_by} ranks the runs of a sweep: give --sweep SETTING=VALUE,VALUE as well")
-    kind = objective or (Objective.image_text if captions else Objective.location if table else Objective.image)
+    guessed = Objective.location if table else Objective.fuse if modality else Objective.image
+    kind = objective or (Objective.image_text if captions else guessed)
     located_only = {Objective.locate}
+    fused: dict[str, Any] = {
+        "--modality": modality,
+        "--levels": levels,
+        "--graph": graph,
+        "--labels": labels,
+        "--target": target,
+    }
+    fused |= {"--log1p": log1p, "--fold": None if fold is None else str(fold)}
     own: dict[str, tuple[Any, set[Objective]]] = {
         "--table": (table, {Objective.location}),
         "--captions": (captions, {Objective.image_text}),
         "--images": (images, {Objective.image_text, Objective.locate}),
         "--model": (model, {Objective.image_text}),
-        "--test-folds": (test_folds, {Objective.landscape, Objective.locate}),
+        "--test-folds": (test_folds, {Objective.landscape, Objective.locate, Objective.fuse}),
         "--regions": (regions, located_only),
         "--region-column": (region_column, located_only),
         "--phase": (phase, located_only),
         "--start": (start, located_only),
-        "--buffer": (buffer, located_only),
-        "--split-seed": (split_seed, located_only),
+        "--buffer": (buffer, {Objective.locate, Objective.fuse}),
+        "--split-seed": (split_seed, {Objective.locate, Objective.fuse}),
+        **{name: (given, {Objective.fuse}) for name, given in fused.items()},
     }
     for option, (given, fits) in own.items():
         if given and kind not in fits:
@@ -222,13 +253,21 @@ def command(
         chosen = _of_phases(chosen["loop"], dims)
     elif kind is Objective.image_text:
         chosen |= {name: value for name, value in (("dims", dims), ("pixels", pixels)) if value is not None}
+    elif kind is Objective.fuse:
+        chosen |= {} if dims is None else {"part": dims}
     elif dims is not None:
         chosen["encoder"] = {"net": {"dims": dims}} if kind is Objective.image else {"dims": dims}
     if config:
         chosen = settings.with_settings(kind.value, chosen, settings.parse_settings(config))
-    block = block or ("h3:6" if kind is Objective.landscape else "h3:3")
+    if kind is not Objective.fuse:
+        block = block or ("h3:6" if kind is Objective.landscape else "h3:3")
+        if folds < 2:
+            raise UsageError(f"--folds {folds}: one of at least 2 folds is for validation")
     inputs: dict[str, Any] = {"block": block, "folds": folds, "untrained": untrained, "restart": restart}
-    if kind is Objective.landscape:
+    if kind is Objective.fuse:
+        inputs |= {"modalities": reads.modalities_from(modality), "levels": levels, "graphs": graph or []}
+        inputs |= {"supervision": _taught(labels, target, log1p, fold, test_folds, block, split_seed, buffer)}
+    elif kind is Objective.landscape:
         if on == "cells":
             raise UsageError(
                 "--on FOLDER: a landscape is learned from the patch set of pairs that `area patches` writes"
@@ -269,6 +308,35 @@ def command(
         for line in notes:
             note(line)
         emit(records, form)
+
+
+def _taught(
+    labels: Path | None,
+    targets: list[str] | None,
+    log1p: list[str] | None,
+    fold: int | None,
+    folds: int | None,
+    block: str | None,
+    seed: int,
+    buffer: str | None,
+) -> Any:
+    """The targets that a fuser learns from, None where there are none."""
+    from placevec.errors import UsageError
+    from placevec.geo.boxes import parse_distance
+    from placevec.tasks.train_fuse import Supervision
+
+    if labels is None:
+        if targets or log1p or fold is not None or folds is not None or buffer is not None:
+            raise UsageError(
+                "--target, --log1p, --fold, --test-folds and --buffer say how --labels FILE is learned from"
+            )
+        return None
+    if fold is None or not targets:
+        raise UsageError("--labels: say what is learned, --target COLUMN, and which fold stays unseen, --fold 0")
+    buffer_m = 0.0 if buffer is None else parse_distance(buffer)
+    return Supervision(
+        *(labels, tuple(targets), fold, folds or 5, block or "", seed, buffer_m, tuple(log1p or ())),
+    )
 
 
 def _of_phases(loop: dict[str, Any], dims: int | None) -> dict[str, Any]:
