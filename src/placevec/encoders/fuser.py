@@ -17,7 +17,7 @@ from placevec.encoders.model import load_strictly, save_model
 from placevec.errors import CheckpointError, SchemaError
 from placevec.geo.cells import H3Cells
 from placevec.nn import configs
-from placevec.nn.fusion import FusionConfig, FusionNet, VectorReader
+from placevec.nn.fusion import FusionConfig, FusionNet, Tokens, VectorReader
 from placevec.nn.fusion.config import Form
 from placevec.nn.hexunet import ConeBatchingUNet, HexGraph
 from placevec.provenance import Space
@@ -156,8 +156,25 @@ class Fuser(Carded):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the components of a vector: the modality whose part they are, and a number."""
-        return tuple(f"{shape.name}~{k}" for shape in self.shapes for k in range(self.config.part))
+        """Of the components of a vector: the part that they belong to, and a number or the column and its bin."""
+        own = {shape.name: self._codes(k) for k, shape in enumerate(self.shapes)}
+        found = []
+        for name, start, stop in self.config.blocks:
+            base = name.removesuffix(" around")
+            codes = own[base] if base in own and not name.endswith(" told") else [str(k) for k in range(stop - start)]
+            found += [f"{name}: {code}" for code in codes]
+        return tuple(found)
+
+    def _codes(self, modality: int) -> list[str]:
+        """What the tokens of a modality are called: the column, and of several bins which."""
+        shape, code = self.shapes[modality], self.net.tokens[modality]
+        assert isinstance(code, Tokens)
+        columns = code.column.tolist()
+        names = [shape.names[column] if shape.names else f"{column}" for column in columns]
+        if code.form == "values":
+            return names
+        low = code.low.tolist()
+        return [f"{name} from {edge:.4g}" for name, edge in zip(names, low, strict=True)]
 
 
 def spacing_m(resolution: int) -> float:

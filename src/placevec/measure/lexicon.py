@@ -41,8 +41,9 @@ LEXICON: tuple[Concept, ...] = (
             "people"),
     Concept("jobs", r"\bjobs?\b|employ|workplaces", "many jobs", "few jobs", "jobs"),
     Concept("access", r"access|reachable|\d+ ?min\b", "well connected", "remote", "within reach"),
-    Concept("transit", r"departure|\bstops?\b|headway|\broutes?\b|transi?t|transport|tram|metro|\bbus\b|\brail|ferry|"
-            r"service span", "transit-rich", "transit-poor", "transit"),
+    Concept("gaps in transit", r"headway|nearest stop", "far from transit", "", "far from transit"),
+    Concept("transit", r"departure|\bcalls\b|\bstops?\b|\broutes?\b|transi?t|transport|tram|metro|\bbus\b|\brail|ferry|"
+            r"\bspan\b", "transit-rich", "transit-poor", "transit"),
     Concept("schools", r"school|educat|universit|college|kindergarten", "many schools", "few schools", "schools"),
     Concept("health", r"health|hospital|clinic|doctor|pharmac|dentist", "many clinics", "few clinics", "clinics"),
     Concept("shops", r"shop|retail|supermarket|\bmall|market|store", "many shops", "few shops", "shops"),

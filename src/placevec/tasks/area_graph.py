@@ -27,7 +27,7 @@ class GraphSummary:
         cells: how many there are.
         edges: between them.
         alone: cells without an edge.
-        uncovered: of these, cells that the map does not cover: nothing is known of their roads.
+        uncovered: cells whose centre the map does not cover: what is beyond its edge is not known.
         minutes: of the middle edge, half of all being shorter; 0 without any.
         seconds: it took to make.
         notes: lines for people.
@@ -103,7 +103,7 @@ def area_graph(
     graph.save(goal)
     alone = np.ones(len(cells), dtype=bool)
     alone[graph.rows] = alone[graph.cols] = False
-    uncovered = int((alone & ~roads.covers(cells)).sum())
+    uncovered = int((~roads.covers(cells)).sum())
     notes = (*roads.notes, *([f"{uncovered:,} cells lie outside of what {Path(osm).name} covers"] if uncovered else []))
     return GraphSummary(
         goal,

@@ -297,7 +297,9 @@ class _Run:
             )
         knowing = [label for label in tables if label not in blind]
         if knowing:
-            said.append(f"{', '.join(knowing)} ({kind}) knows the target and was left out: it would predict itself")
+            word = f"{kind} knows" if len(knowing) == 1 else f"{kind}s know"
+            was = "was" if len(knowing) == 1 else "were"
+            said.append(f"the {word} the target ({', '.join(knowing)}) and {was} left out: it would predict itself")
         return blind
 
     def _made(self, names: tuple[str, ...]) -> PlainRows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from placevec.area import StudyArea
+from placevec.config import nearest
 from placevec.errors import DataError, UsageError
 from placevec.features.modality import CellFeatures, Told
 from placevec.geo.cells import are_cells
@@ -21,6 +23,7 @@ from placevec.tasks.inputs import cell_places
 from placevec.tasks.modalities.base import Modality
 from placevec.tasks.modality_settings import modality_of, name_of_modality, settings_of
 
+_LOG = re.compile(r"^log1p\((.+)\)$")  # a column that holds ln(1 + x) of what stands within
 STAGE = "features"  # of a cell of which a modality knows nothing, in NAME.skipped.parquet
 
 
@@ -61,6 +64,7 @@ def cell_features(
     cells: ArrayLike | None = None,
     resolution: int | None = None,
     options: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
     told: Told | None = None,
 ) -> FeaturesSummary:
     """Write the features of cells as an EmbeddingTable, and NAME.skipped.parquet for the cells that have none.
@@ -72,10 +76,11 @@ def cell_features(
         cells: (n,) H3 cells of one resolution; or give `area`.
         resolution: of the area's cells; by default the area's own.
         options: fields of the modality, as texts or JSON; see `modality_settings.modality_of`.
+        only: the columns that are kept, "log1p(x)" also as "x"; by default all.
         told: of progress.
 
     Raises:
-        UsageError: no modality has the name, an option is unknown, or there are no cells.
+        UsageError: no modality has the name, an option or a column is unknown, or there are no cells.
         DataError: the modality knows nothing of any cell.
     """
     began = time.monotonic()
@@ -88,7 +93,7 @@ def cell_features(
     place = StudyArea.open(area) if isinstance(area, str | Path) else area
     own, level = _cells(place, cells, resolution)
     goal = _goal(out, place, name)
-    found = made.compute(own, told)
+    found = _kept(made.compute(own, told), only, name)
     if len(found.present) != len(own):
         raise DataError(f"the modality {name!r} answered with {len(found.present)} rows for {len(own)} cells")
     if not found.present.any():
@@ -97,7 +102,7 @@ def cell_features(
     reason = found.absent or "nothing is known of it"
     write_skipped(goal, (Skipped(f"{int(cell):x}", STAGE, reason) for cell in own[~found.present]))
     absent = int((~found.present).sum())
-    notes = (*found.notes, *([f"{absent:,} cells have no row: {reason}"] if absent else []))
+    notes = (*found.notes, *([f"{absent:,} {'cell has' if absent == 1 else 'cells have'} no row: {reason}"] if absent else []))
     seconds = round(time.monotonic() - began, 2)
     return FeaturesSummary(name, goal, level, len(own) - absent, absent, len(found.names), seconds, notes)
 
@@ -134,6 +139,20 @@ def table_of(
         chip_layout=layout,
         saw=found.saw,
     )
+
+
+def _kept(found: CellFeatures, only: Sequence[str], name: str) -> CellFeatures:
+    """Some of the columns, in the order in which they are named."""
+    if not only:
+        return found
+    if found.space is not None:
+        raise UsageError(f"{name} makes vectors, whose components say nothing one by one: leave out --only")
+    known = {short: at for at, full in enumerate(found.names) for short in (full, *_LOG.findall(full))}
+    odd = next((one for one in only if one not in known), None)
+    if odd is not None:
+        raise UsageError(f"{name} makes no column {odd!r}{nearest(odd, found.names)}")
+    at = list(dict.fromkeys(known[one] for one in only))
+    return dataclasses.replace(found, names=tuple(found.names[i] for i in at), values=found.values[:, at])
 
 
 def _cells(area: StudyArea | None, cells: ArrayLike | None, resolution: int | None) -> tuple[NDArray[np.uint64], int]:

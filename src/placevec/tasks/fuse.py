@@ -167,8 +167,7 @@ def _learned(
     vectors = area.levels.as_given(np.asarray(ordered))
     shares = fuser.gates(area.x).mean(axis=0)
     gates = {shape.name: round(float(share), 4) for shape, share in zip(fuser.shapes, shares, strict=True)}
-    part = fuser.config.part
-    blocks = [{"name": shape.name, "start": k * part, "stop": (k + 1) * part} for k, shape in enumerate(fuser.shapes)]
+    blocks = [{"name": name, "start": start, "stop": stop} for name, start, stop in fuser.config.blocks]
     made = _table(
         given,
         vectors,

@@ -19,7 +19,7 @@ from placevec.tasks.modalities.base import Modality
 
 KIND = "modality"  # the registry's word
 
-TAKEN = ("area", "do", "format", "help", "modality", "name", "on", "out", "quiet", "reads", "resolution")
+TAKEN = ("area", "do", "format", "help", "modality", "name", "on", "only", "out", "quiet", "reads", "resolution")
 """Names that no option of a modality has: commands and recipes use them themselves."""
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}

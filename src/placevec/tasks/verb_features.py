@@ -26,6 +26,7 @@ class FeaturesOptions(Options):
     out: OutPath
     on: InPath | Literal["cells"] = CELLS
     resolution: int | None = Field(None, ge=0, le=15)
+    only: Texts = Field(default_factory=list)
     reads: Annotated[list[str], PathRole("in")] = Field(default_factory=list)
     _own: dict[str, Any] = PrivateAttr(default_factory=dict)
 
@@ -87,6 +88,7 @@ def features_step(options: FeaturesOptions, context: Context) -> Any:
         cells=None if options.on == CELLS else cells_of_file(context.path(options.on)),
         resolution=options.resolution,
         options=own,
+        only=options.only,
         told=lambda what, done, total: context.progress(done, total, {"": what}),
     )
     for note in made.notes:

@@ -56,7 +56,10 @@ def new(
     area = new_area(
         name, out or Path(name), boundary=boundary, country=country, bbox=bbox, cells=cells, resolutions=resolution
     )
-    note(f"{area.folder}: {area.area_km2:,.0f} km², {len(area.cells()):,} cells of resolution {area.resolution}")
+    size = f"{area.area_km2:,.0f}" if area.area_km2 >= 10 else f"{area.area_km2:.3g}"
+    count = len(area.cells())
+    cell = "cell" if count == 1 else "cells"
+    note(f"{area.folder}: {size} km², {count:,} {cell} of resolution {area.resolution}")
 
 
 @app.command("info")
@@ -75,12 +78,12 @@ def info(
     from placevec.tasks.info import info
 
     facts, items = info(folder), [item.to_record() for item in area_status(folder)]
-    if form is not None or not sys.stdout.isatty():
+    if form not in (None, Form.table) or (form is None and not sys.stdout.isatty()):
         emit([{**facts, "stages": items}], form)
         return
     told = [{"what": name, "is": value} for name, value in facts.items() if name not in STAGES and name != "tables"]
     emit(told, Form.table, title=facts["path"])
-    emit([{name: item[name] for name in ("stage", "name", "state", "rows", "absent", "why")} for item in items])
+    emit([{name: item[name] for name in ("stage", "name", "state", "rows", "absent", "why")} for item in items], Form.table)
     for item in items:
         if item["next"]:
             note(f"next, {item['stage']}: {item['next']}")

@@ -76,7 +76,7 @@ def _paragraphs(text: str) -> str:
 
 def _function(name: str, options: list[ModalityOption]) -> Callable[..., None]:
     def run(**given: Any) -> None:
-        common = {one: given.pop(one) for one in ("area", "out", "on", "resolution", "quiet", "form")}
+        common = {one: given.pop(one) for one in ("area", "out", "on", "only", "resolution", "quiet", "form")}
         # What was not given is the modality's own default.
         chosen = {key[len(_OWN) :]: value for key, value in given.items() if value is not None and value != []}
         _run(name, chosen, **common)
@@ -88,6 +88,7 @@ def _function(name: str, options: list[ModalityOption]) -> Callable[..., None]:
         *(_parameter(_OWN + one.name, *_typed(one)) for one in options),
         _parameter("out", _OUT, None),
         _parameter("on", _ON, "cells"),
+        _parameter("only", _ONLY, None),
         _parameter("resolution", reads.Resolution, None),
         _parameter("quiet", Quiet, False),
         _parameter("form", Format, None),
@@ -102,6 +103,7 @@ _OUT = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="A .parquet or .lance; by default tables/NAME.parquet of the area."),
 ]
+_ONLY = Annotated[list[str] | None, typer.Option(help="Keep this column alone; may be repeated.", metavar="<column>")]
 _ON = Annotated[str, typer.Option(help="cells (of AREA), or a file with a column of H3 cells.")]
 
 
@@ -119,9 +121,11 @@ def _typed(option: ModalityOption) -> tuple[Any, Any]:
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
         shown = shown if kind is bool or isinstance(default, tuple) else str(default)
     told = f"{option.help.rstrip('.')}{'; may be repeated' if option.many else ''}."
+    if shown:  # as typer shows a default, which would set one that is told and not given in brackets
+        told += f" \\[default: {shown}]"
     choices = typing.get_args(option.types[0])
     described = typer.Option(
-        *flags, help=told, show_default=shown, metavar="|".join(map(str, choices)) if choices else None
+        *flags, help=told, show_default=False, metavar="|".join(map(str, choices)) if choices else None
     )
     wanted = list[kind] if option.many else kind
     if option.required:
@@ -136,6 +140,7 @@ def _run(
     area: Path | None,
     out: Path | None,
     on: str,
+    only: list[str] | None,
     resolution: str | None,
     quiet: bool,
     form: Any,
@@ -152,6 +157,7 @@ def _run(
             cells=None if on == "cells" else cells_of_file(on),
             resolution=reads.cell_resolution(resolution),
             options=options,
+            only=only or (),
             told=lambda what, done, total: told(done, total, {"": what}),
         )
     for text in made.notes:

@@ -92,6 +92,9 @@ def _read(
             amounts = {
                 name: _amounts(numbers(data[name]), name, path, notes) for name in columns if name in data.schema.names
             }
+            if not amounts and columns:
+                near = nearest(columns[0], data.schema.names)
+                raise UsageError(f"{path} has no column {' or '.join(map(repr, columns))} to count{near}")
             if not amounts:
                 raise UsageError(f"{path}: which columns of these cells are opportunities? name them with --column")
             good = cells != 0

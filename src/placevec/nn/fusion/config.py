@@ -28,7 +28,8 @@ class FusionConfig:
     modalities: tuple[ModalityConfig, ...]
     resolutions: tuple[int, ...]  # H3, consecutive, the finest first
     width: int = 128  # of what is fused
-    part: int = 64  # what a decoder's state adds to the vector of a cell, for each modality
+    part: int = 32  # what a decoder's state adds to the vector of a cell, for each modality
+    own: bool = True  # whether the vector begins with the tokens of the cell itself and of what lies around it
     unet: HexUNetConfig = field(default_factory=HexUNetConfig)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,24 @@ class FusionConfig:
     @property
     def dims(self) -> int:
         """Components of a fused vector."""
-        return self.part * len(self.modalities)
+        return sum(stop - start for _, start, stop in self.blocks)
+
+    @property
+    def blocks(self) -> tuple[tuple[str, int, int], ...]:
+        """The parts (name, first component, component after the last) of a fused vector, in their order.
+
+        NAME: the tokens of a modality; NAME around: their mean over the cell and its neighbours; NAME told: what all
+        other modalities tell of it.
+        """
+        parts = []
+        if self.own:
+            parts += [(one.name, one.tokens) for one in self.modalities]
+            parts += [(f"{one.name} around", one.tokens) for one in self.modalities]
+        parts += [(f"{one.name} told", self.part) for one in self.modalities]
+        ends = [0]
+        for _, count in parts:
+            ends.append(ends[-1] + count)
+        return tuple((name, start, stop) for (name, _), start, stop in zip(parts, ends, ends[1:], strict=False))
 
 
 def plain_unet(levels: int, width: int) -> HexUNetConfig:

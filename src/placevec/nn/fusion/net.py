@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from placevec.nn.fusion.config import FusionConfig
 from placevec.nn.fusion.tokens import Tokens
-from placevec.nn.hexunet import FullAreaUNet, HexGraph
+from placevec.nn.hexunet import FullAreaUNet, HexGraph, neighbour_sum
 
 
 class Decoder(nn.Module):
@@ -38,9 +38,10 @@ class FusionNet(nn.Module):
     The input is one matrix: the values of all modalities side by side (0 where there are none), then for each modality
     whether the cell has it. A modality that a cell has not, or that is hidden, is replaced by a learned token.
 
-    The vector of a cell is laid together of one part for each modality: the state of its decoder when that modality
-    is hidden, in the whole area, so that each part says what all else around tells of it. A plain autoencoder copies;
-    what can be told from the rest is what modalities have in common, and that is what a city is.
+    The vector of a cell holds one part for each modality: the state of its decoder when that modality is hidden, in
+    the whole area, so that each part says what all else around tells of it. A plain autoencoder copies; what can be
+    told from the rest is what modalities have in common. Before these stand, with `own`, the tokens themselves and
+    their means around: what is not told by anything else is not lost. See `FusionConfig.blocks`.
 
     Args:
         config: the shape.
@@ -88,6 +89,14 @@ class FusionNet(nn.Module):
         weight = 2.0 * torch.sigmoid(scores)
         return torch.einsum("nm,nmd->nd", weight, entered), weight
 
+    def around(self, codes: Sequence[Tensor], present: Tensor, graph: HexGraph) -> list[Tensor]:
+        """The mean tokens of each modality over each cell and its neighbours that have it; 0 where none has."""
+        found = []
+        for k, code in enumerate(codes):
+            known = neighbour_sum(present[:, k : k + 1].to(code.dtype), graph, 0)
+            found.append(neighbour_sum(code, graph, 0) / known.clamp(min=1e-6))
+        return found
+
     def decoder(self, modality: int) -> Decoder:
         """That of the modality with this number."""
         found = self.decoders[modality]
@@ -103,7 +112,7 @@ class FusionNet(nn.Module):
     def vectors(self, x: Tensor, graph: HexGraph) -> Tensor:
         """The fused vectors (n, dims) of the finest cells."""
         codes, present = self.coded(x)
-        parts = []
+        parts = [*codes, *self.around(codes, present, graph)] if self.config.own else []
         for k in range(len(self.decoders)):
             shown = present.clone()
             shown[:, k] = False

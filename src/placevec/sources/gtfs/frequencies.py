@@ -35,8 +35,6 @@ def expand(feed: Feed, archive: Archive) -> tuple[Feed, Ints]:
         return feed, same
     first = np.searchsorted(feed.trip, np.arange(len(feed.trip_id) + 1))
     length = np.diff(first)[patterns]
-    if int(length.sum()) > MOST_CALLS:
-        raise DataError(f"{archive.path}: frequencies.txt stands for {int(length.sum()):,} calls; is a headway wrong?")
     kept = np.ones(len(feed.trip_id), dtype=bool)
     kept[patterns] = False
     stay = kept[feed.trip]
@@ -79,13 +77,18 @@ def _departures(feed: Feed, archive: Archive) -> tuple[Ints, Ints]:
     sheet = archive.table("frequencies.txt", ["trip_id", "start_time", "end_time", "headway_secs"])
     patterns: list[Ints] = []
     starts: list[Ints] = []
+    length, total = np.bincount(feed.trip, minlength=len(feed.trip_id)), 0
     for name, start, end, headway in zip(*(sheet[c].to_pylist() for c in sheet.schema.names), strict=True):
         trip, first, last = row.get(name, -1), seconds_of(start), seconds_of(end)
-        every = int(headway) if headway.isascii() and headway.isdigit() else 0
+        every = int(headway) if headway.isascii() and headway.isdigit() and len(headway) < 10 else 0
         if trip < 0 or begins[trip] == UNTIMED or first is None or last is None or every <= 0:
             counts["rows of frequencies.txt without a known trip, times and headway"] += 1
             continue
         departures = np.arange(first, last, every, dtype=np.int64)
+        # Counted as they come: many rows of a second each would fill the memory before they are counted at the end.
+        total += len(departures) * int(length[trip])
+        if total > MOST_CALLS:
+            raise DataError(f"{archive.path}: frequencies.txt stands for over {MOST_CALLS:,} calls; is a headway wrong?")
         patterns.append(np.full(len(departures), trip, dtype=np.int64))
         starts.append(departures)
     if not patterns:

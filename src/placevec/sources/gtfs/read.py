@@ -27,6 +27,7 @@ Told = Callable[[str, int, int], None]
 
 Ints = NDArray[np.int64]
 
+_DIGITS = 12  # of the number of a call; Python itself refuses some thousands
 _SHEETS = ("stops.txt", "routes.txt", "trips.txt", "stop_times.txt")
 
 
@@ -293,6 +294,6 @@ def _degrees(column: pa.ChunkedArray, most: float) -> NDArray[np.float64]:
 def _whole(column: pa.Array) -> Ints:
     """Texts as whole numbers >= 0 (n,), -1 where they are none."""
     coded = column.dictionary_encode()
-    values = [int(text) if text.isascii() and text.isdigit() else -1 for text in coded.dictionary.to_pylist()]
-    small = np.array([value if value < 1 << 40 else -1 for value in values], dtype=np.int64)
-    return small[np.asarray(coded.indices, dtype=np.int64)] if len(column) else np.zeros(0, dtype=np.int64)
+    texts = coded.dictionary.to_pylist()
+    values = [int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else -1 for text in texts]
+    return np.array(values, dtype=np.int64)[np.asarray(coded.indices, dtype=np.int64)] if len(column) else np.zeros(0, dtype=np.int64)

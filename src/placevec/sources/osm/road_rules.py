@@ -123,25 +123,27 @@ class RoadRule:
     drive: bool  # may be used by car
 
 
-def road_rule(tags: tuple[str | None, ...]) -> RoadRule | str:
+def road_rule(tags: tuple[str | None, ...], *, every: bool = False) -> RoadRule | str:
     """The rule of a road, or why it is left out.
 
     Args:
         tags: the values of KEYS, None where a key is absent.
+        every: leave out no way that has a `highway` at all. What would have been left out is of the class it names,
+            else "other", and nobody may use it.
 
     Returns:
         A rule; a text where the way is no road, or the outline of a square (`area=yes`), whose length is none of
         the network's.
     """
     highway, area, oneway, junction, maxspeed, motorroad, *rights = tags
-    if highway is None or highway in _NO_ROAD:
-        return f"no road: {highway}"
-    if area == "yes":
-        return "the outline of an area"
+    reason = f"no road: {highway}" if highway is None or highway in _NO_ROAD else ""
+    reason = reason or ("the outline of an area" if area == "yes" else "")
+    if highway is None or (reason and not every):
+        return reason
     name = highway.removesuffix("_link")
     name = _ALSO.get(name, name)
     name = name if name in ROAD_CLASSES else "other"
-    walk, bike, drive = _may(name, highway, motorroad == "yes", rights)
+    walk, bike, drive = (False,) * 3 if reason else _may(name, highway, motorroad == "yes", rights)
     return RoadRule(ROAD_CLASSES.index(name), _oneway(name, oneway, junction), kmh_of(maxspeed), walk, bike, drive)
 
 

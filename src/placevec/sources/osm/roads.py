@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import ArrayLike, NDArray
 
 from placevec.geo.boxes import Box, check_box, in_box
 from placevec.geo.sphere import LonLat, haversine_m
+from placevec.sources.osm.blocks import Block, read_blocks
 from placevec.sources.osm.covered import Covered, covered, covers, header_box
 from placevec.sources.osm.road_rules import KEYS, RoadRule, road_rule
-from placevec.sources.osm.storage import Told, existing, load_osmium, node_storage, stream
-
-_CHUNK = 1 << 14  # ways whose nodes wait as lists
-_NO_MORE = (None,) * (len(KEYS) - 1)
-_WKB_HEAD = 9  # bytes before the points of a line
+from placevec.sources.osm.sift import sifted
+from placevec.sources.osm.storage import Told, existing
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +66,12 @@ _OF_SEGMENTS = frozenset(["a", "b", "way", "kind", "metres", "oneway", "kmh", "w
 
 
 def read_roads(
-    path: str | Path, *, box: Box | None = None, on_disk: str | Path | None = None, told: Told | None = None
+    path: str | Path,
+    *,
+    box: Box | None = None,
+    on_disk: str | Path | None = None,
+    every: bool = False,
+    told: Told | None = None,
 ) -> Roads:
     """The roads of an OpenStreetMap file (`highway=*`), read as a stream.
 
@@ -81,108 +82,82 @@ def read_roads(
     Args:
         path: .osm.pbf, .osm, .osm.gz or .osm.bz2.
         box: (west, south, east, north) in degrees; segments with neither end in it are left out.
-        on_disk: a folder for the positions of nodes while the file is read; absent, they are in memory for files of
-            up to 512 MiB, and in the folder for temporary files for larger ones.
+        on_disk: a folder for what is kept while the file is read: the positions of nodes, which else are in memory
+            for files of up to 512 MiB and in the folder for temporary files for larger ones, and what `sift` writes.
+        every: leave out no `highway=*`: others have counted so. Nobody may use what else would be left out.
         told: told of the progress, in ways.
 
     Raises:
         FormatError: the file does not exist, is no OpenStreetMap file, or ends early.
         MissingExtra: osmium is not installed.
     """
-    osmium = load_osmium()
     where = existing(path)
     within = None if box is None else check_box(box)
     header = header_box(where)
-    found = _Ways(within, osmium)
-    with node_storage(where, on_disk) as storage:
-        objects = osmium.FileProcessor(str(where)).with_locations(storage)
-        objects = objects.with_filter(osmium.filter.KeyFilter("highway"))
-        objects = objects.with_filter(osmium.filter.EntityFilter(osmium.osm.WAY))
-        for each in stream(path, objects):
-            found.add(each)
-            if len(found.lines) >= _CHUNK:
-                found.flush()
-                if told is not None:
-                    told("reading roads", found.counts["ways"], 0)
-    found.flush()
+    found = _Ways(within)
+    with sifted(where, ["highway"], nodes=False, on_disk=on_disk) as roads:
+        for block in read_blocks(roads.file):
+            found.add(block)
+            if told is not None:
+                told("reading roads", found.counts["ways"], 0)
     return found.roads(header)
 
 
 class _Ways:
-    """Ways as they come; their nodes and segments are made in chunks."""
+    """Ways as they come, thousands at a time; their nodes and segments."""
 
-    def __init__(self, within: Box | None, osmium: Any) -> None:
+    def __init__(self, within: Box | None) -> None:
         self.within = within
-        self.wkb = osmium.geom.WKBFactory()
-        self.every = osmium.geom.ALL
-        self.no_line = (osmium.InvalidLocationError, RuntimeError)
         self.known: dict[tuple[str | None, ...], int] = {}  # tags -> what they say: few kinds of tags make a country
         self.said: list[RoadRule | str] = []
         self.counts: Counter[str] = Counter(ways=0)
-        self.refs: list[int] = []
-        self.lines: list[str] = []
-        self.owner: list[tuple[int, int, int]] = []  # of each line: its way, what its tags say, how many nodes
         self.nodes: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         self.segments: list[tuple[NDArray[np.int64], ...]] = []  # nodes a and b, way, what its tags say
         self.metres: list[NDArray[np.float32]] = []
 
-    def add(self, way: Any) -> None:
-        own = way.tags
-        get = own.get
-        # Looking up all keys takes a third of the time, and many ways have no tag but the first.
-        tags = (get("highway"), *_NO_MORE) if len(own) == 1 else tuple([get(key) for key in KEYS])
-        rule = self.known.get(tags, -1)
-        if rule < 0:
-            rule = self.known[tags] = len(self.said)
+    def add(self, block: Block) -> None:
+        rule = block.asked(block.values(KEYS), self._rule)
+        left_out = np.array([isinstance(each, str) for each in self.said], dtype=bool)[rule]
+        for each in rule[left_out].tolist():
+            self.counts[f"ways left out: {self.said[each]}"] += 1
+        number = self.counts["ways"] + np.cumsum(~left_out) - 1
+        self.counts["ways"] += int((~left_out).sum())
+        line = np.repeat(np.arange(len(block)), block.size)
+        missing = ~block.known & ~left_out[line]
+        if missing.any():
+            self.counts["ways of which nodes are missing in the file"] += len(np.unique(line[missing]))
+            self.counts["nodes missing in the file"] += int(missing.sum())
+        self._keep(block, line, number, rule, block.known & ~left_out[line])
+
+    def _rule(self, tags: tuple[str | None, ...]) -> int:
+        """What the tags of a way say, as a row of `said`."""
+        rule = self.known.setdefault(tags, len(self.said))
+        if rule == len(self.said):
             self.said.append(road_rule(tags))
-        said = self.said[rule]
-        if isinstance(said, str):
-            self.counts[f"ways left out: {said}"] += 1
-            return
-        refs = [node.ref for node in way.nodes]
-        try:
-            self._keep(refs, self.wkb.create_linestring(way, self.every), rule)
-        except self.no_line:
-            self._keep_parts(refs, [node.location for node in way.nodes], rule)
-        self.counts["ways"] += 1
+        return rule
 
-    def _keep(self, refs: list[int], line: str, rule: int) -> None:
-        self.refs += refs
-        self.lines.append(line)
-        self.owner.append((self.counts["ways"], rule, len(refs)))
-
-    def _keep_parts(self, refs: list[int], at: list[Any], rule: int) -> None:
-        """A way of which nodes are missing: its runs of nodes that are there."""
-        missing = [k for k, location in enumerate(at) if not location.valid()]
-        self.counts["ways of which nodes are missing in the file"] += bool(missing)
-        self.counts["nodes missing in the file"] += len(missing)
-        for start, end in pairwise([-1, *missing, len(refs)]):
-            run = slice(start + 1, end)
-            if end - start > 2:
-                line = shapely.linestrings([(location.lon, location.lat) for location in at[run]])
-                self._keep(refs[run], str(shapely.to_wkb(line, hex=True, byte_order=1)), rule)
-
-    def flush(self) -> None:
-        """Turn the lines that wait into arrays."""
-        if not self.lines:
-            return
-        refs = np.array(self.refs, dtype=np.int64)
-        way, rule, length = np.array(self.owner, dtype=np.int64).T
-        lonlat = _positions(self.lines, length)
-        self.refs, self.lines, self.owner = [], [], []
-        joined = refs[:-1] != refs[1:]
-        joined[np.cumsum(length)[:-1] - 1] = False
+    def _keep(
+        self,
+        block: Block,
+        line: NDArray[np.int64],
+        number: NDArray[np.int64],
+        rule: NDArray[np.int64],
+        good: NDArray[np.bool_],
+    ) -> None:
+        """Keep the segments between nodes that are `good` (k,), and these nodes."""
+        joined = (line[:-1] == line[1:]) & good[:-1] & good[1:] & (block.ref[:-1] != block.ref[1:])
+        lonlat = block.lonlat
         if self.within is not None:
             inside = in_box(lonlat[:, 0], lonlat[:, 1], self.within)
             joined &= inside[:-1] | inside[1:]
         start = np.flatnonzero(joined)
-        line = np.repeat(np.arange(len(length)), length)[start]
-        self.segments.append((refs[start], refs[start + 1], way[line], rule[line]))
+        way = line[start]
+        self.segments.append((block.ref[start], block.ref[start + 1], number[way], rule[way]))
         ends = LonLat(*lonlat[start].T), LonLat(*lonlat[start + 1].T)
         self.metres.append(haversine_m(*ends).astype(np.float32))
-        used = np.zeros(len(refs), dtype=bool)
+        used = np.zeros(len(line), dtype=bool)
         used[start] = used[start + 1] = True
-        ids, first = np.unique(refs[used], return_index=True)
+        ids, first = np.unique(block.ref[used], return_index=True)
         self.nodes.append((ids, lonlat[used][first]))
 
     def roads(self, header: Box | None) -> Roads:
@@ -217,17 +192,3 @@ class _Ways:
             covered=covered(header, lon, lat, self.within),
             counts=dict(self.counts),
         )
-
-
-def _positions(lines: list[str], length: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Longitudes and latitudes (k, 2) of the nodes of lines, which are hexadecimal WKB of `length` (n,) nodes each.
-
-    Ten times as fast as shapely, which makes a geometry of each. A line is 1 byte for the order of bytes, 4 for the
-    kind of geometry, 4 for the number of points, and 16 for each point (OGC 06-103r4, section 8.2).
-    """
-    data = np.frombuffer(bytes.fromhex("".join(lines)), dtype=np.uint8)
-    size = _WKB_HEAD + 16 * length
-    head = (np.cumsum(size) - size)[:, None] + np.arange(_WKB_HEAD)
-    points = np.ones(len(data), dtype=bool)
-    points[head] = False
-    return data[points].view("<f8").reshape(-1, 2).astype(np.float64)

@@ -65,8 +65,15 @@ def stream(path: str | Path, objects: Iterable[Any]) -> Iterator[Any]:
     Raises:
         FormatError: the file is no OpenStreetMap file, or ends early.
     """
-    try:
+    with as_ours(path):
         yield from objects
+
+
+@contextmanager
+def as_ours(path: str | Path) -> Iterator[None]:
+    """Osmium's own errors, told as ours. Raises FormatError."""
+    try:
+        yield
     except (RuntimeError, ValueError) as error:  # osmium says no more than this
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise FormatError(f"{path}: no OpenStreetMap data can be read ({reason}); fetch it again") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -18,6 +18,7 @@ from placevec.sources.rasters import Raster
 from placevec.sources.world.captions import Chips, make_chips
 from placevec.sources.world.cover import CLASSES, Cover, make_cover
 from placevec.sources.world.grid import Grid
+from placevec.sources.world.ground import Ground
 from placevec.sources.world.imagery import BANDS, FINER, draw_imagery, draw_lights
 from placevec.sources.world.noise import stream
 from placevec.sources.world.photo_facts import PhotoFacts, photo_facts
@@ -25,9 +26,13 @@ from placevec.sources.world.photos import Photos, take_photos
 from placevec.sources.world.places import Pois, Transit, make_pois, make_transit
 from placevec.sources.world.roads import Roads, make_roads
 from placevec.sources.world.settlement import Towns, make_names, make_provinces, make_towns
+from placevec.sources.world.streets import Streets, make_streets
 from placevec.sources.world.targets import make_targets
 from placevec.sources.world.terrain import Terrain, make_terrain
 from placevec.table import Places
+
+if TYPE_CHECKING:
+    from placevec.sources.world.city import City
 
 # columns, rows, metres a pixel, towns, provinces, places with photos, chips, H3 resolution of the targets
 _SIZES = {
@@ -63,6 +68,7 @@ class World:
         self.size = size
         columns, rows, metres, self._towns, self._provinces, self._photos, self._chips, self._resolution = _SIZES[size]
         self.grid = Grid(columns, rows, metres, float(lon), float(lat))
+        self._streets: dict[int, Streets] = {}
 
     def __repr__(self) -> str:
         return f"World(seed={self.seed}, size={self.size!r}, centre=({self.grid.lon0:g}, {self.grid.lat0:g}))"
@@ -155,6 +161,17 @@ class World:
     def transit(self) -> Transit:
         """Trains and buses."""
         return make_transit(self.seed, self.grid, self.towns, self.roads)
+
+    @cached_property
+    def ground(self) -> Ground:
+        """What lies between the pixels: what streets, and everything finer than a pixel, follow."""
+        return Ground(self.seed, self.grid, self.terrain, self.cover, self.towns)
+
+    def streets(self, town: int) -> Streets:
+        """The streets of a town, as an OpenStreetMap extract shows them; `roads` has only the widest."""
+        if town not in self._streets:
+            self._streets[town] = make_streets(self.ground, town)
+        return self._streets[town]
 
     @cached_property
     def targets(self) -> dict[str, NDArray[Any]]:
@@ -299,6 +316,16 @@ class World:
             [f"{cell:x}" for cell in cells], H3Cells(self._resolution).centre(cells), h3=cells, attributes=columns
         )
 
+    def city(self, town: int = 0, radius_km: float = 6.5) -> City:
+        """A town, the largest being 0, with all that is within `radius_km` of its middle: `City.write` writes it.
+
+        Raises:
+            UsageError: there is no such town, or the radius is none of 0.5 to 20 km.
+        """
+        from placevec.sources.world.city import City
+
+        return City(self, town, radius_km)
+
     def write(self, folder: str | Path, *, crs: str | None = None) -> dict[str, Path]:
         """Write everything in the formats that such things have, the same bytes every time on one machine.
 
@@ -308,7 +335,8 @@ class World:
 
         Returns:
             The paths by name: boundary, provinces, towns, pois, roads (GeoJSON), the RASTERS (GeoTIFF), photos and
-            chips (folders), photos.csv, captions.json (the form of Karpathy's split files), gtfs.zip, targets.csv.
+            chips (folders), photos.csv, captions.json (the form of Karpathy's split files), gtfs.zip, targets.csv, and
+            country.osm.pbf, which is left out with a warning where osmium (the extra `osm`) is not installed.
         """
         from placevec.sources.world.write import write_world
 

@@ -23,7 +23,7 @@ from placevec.sources.world.terrain import Terrain
 
 Floats = NDArray[np.float64]
 
-_WAVES = 40
+_WAVES = 24
 _PARK = 1.25  # standard deviations of its field beyond which there is a park: a tenth of the ground
 
 
@@ -105,11 +105,12 @@ class Waves:
     phase: Floats
 
     def __call__(self, col: ArrayLike, row: ArrayLike) -> Floats:
+        """The field at positions."""
         x, y = np.asarray(col, dtype=np.float64), np.asarray(row, dtype=np.float64)
-        out = np.zeros(np.broadcast_shapes(x.shape, y.shape))
+        out = np.zeros(np.broadcast_shapes(x.shape, y.shape), dtype=np.float32)
         for a, b, c in zip(self.east, self.south, self.phase, strict=True):
-            out += np.cos(a * x + b * y + c)
-        return out * np.sqrt(2.0 / len(self.phase))
+            out += np.cos((a * x + b * y + c).astype(np.float32))  # in half the time of float64
+        return np.asarray(out * np.sqrt(2.0 / len(self.phase)), dtype=np.float64)
 
 
 def waves(seed: int, name: str, metres: float, shortest_m: float, longest_m: float) -> Waves:

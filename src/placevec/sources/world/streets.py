@@ -1,4 +1,4 @@
-"""Streets of the generated towns, fine enough for H3 cells of resolution 9: what an OpenStreetMap extract shows of them.
+"""Streets of the generated towns, as an OpenStreetMap extract shows them: fine enough for H3 cells of resolution 9.
 
 `roads` knows of a town only its widest streets. Here each has a bent lattice of streets 120 m apart, of which those
 remain that the built-up intensity calls for: every line in the middle, every second one farther out, then every
@@ -51,15 +51,18 @@ class Streets:
 
 def make_streets(ground: Ground, town: int) -> Streets:
     """The streets of a town (its number, the largest is 0), up to where it meets the streets of another."""
-    towns, metres = ground.towns, ground.grid.metres
+    towns = ground.towns
     rng = stream(ground.seed, f"fine streets {town}")
-    # Beyond, the intensity is below what the coarsest lines need: it falls as settlement.urban_intensity says.
-    half = int(np.ceil(2.9 * _reach_m(towns)[town] / STEP_M))
+    half = int(np.ceil(street_reach_m(towns)[town] / STEP_M))
     side = 2 * half + 1
     a, b = (part.ravel() - half for part in np.indices((side, side)))
-    col, row = _bent(ground, town, a, b, float(rng.uniform(0, np.pi / 2)))
     middle = half * side + half
-    good = ground.land(col, row) & (_nearest_town(towns, col, row, town) == town)
+    col, row = _turned(ground, town, a, b, float(rng.uniform(0, np.pi / 2)))
+    # Where it is too far from being built-up, nothing else is worth knowing.
+    good = ground.built(col, row) > 0.7 * min(NEEDS)
+    good[middle] = True
+    col[good], row[good] = _bent(ground, town, col[good], row[good])
+    good &= ground.land(col, row) & (_nearest_town(towns, col, row, town) == town)
     good[middle] = True
     urban = np.full(len(a), -1.0)
     urban[good] = ground.urban(col[good], row[good])
@@ -96,11 +99,63 @@ def make_streets(ground: Ground, town: int) -> Streets:
     # Lines of the two directions get numbers of their own.
     street = np.where(np.arange(len(line)) < len(along), 2 * (line + half), 2 * (line + half) + 1)
     return Streets(
-        col=col[used],
-        row=row[used],
-        ends=number[ends],
-        kind=kind[kept].astype(np.int8),
-        oneway=oneway[kept],
-        line=street[kept],
-        step=step[kept],
-    ) if metres > 0 else Streets(col, row, ends, kind, oneway, line, step)
+        col[used], row[used], number[ends], kind[kept].astype(np.int8), oneway[kept], street[kept], step[kept]
+    )
+
+
+def street_reach_m(towns: Towns) -> NDArray[np.float64]:
+    """How far from the middle of each town its streets go: beyond, not even the coarsest lines are called for."""
+    return 2.9 * _reach_m(towns)
+
+
+def _reach_m(towns: Towns) -> NDArray[np.float64]:
+    """The length by which `settlement.urban_intensity` lets a town fall off, in metres."""
+    return np.asarray(1400.0 * (towns.people / 10_000.0) ** 0.42, dtype=np.float64)
+
+
+def _turned(
+    ground: Ground, town: int, a: NDArray[np.int64], b: NDArray[np.int64], turn: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions of the points (a, b) of the lattice of a town."""
+    x, y = a * STEP_M / ground.grid.metres, b * STEP_M / ground.grid.metres
+    col = float(ground.towns.col[town]) + x * np.cos(turn) - y * np.sin(turn)
+    return col, float(ground.towns.row[town]) + x * np.sin(turn) + y * np.cos(turn)
+
+
+def _bent(
+    ground: Ground, town: int, col: NDArray[np.float64], row: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions moved by long waves; the middle of the town stays where it is, for highways end there."""
+    metres = ground.grid.metres
+    middle = ground.towns.col[[town]], ground.towns.row[[town]]
+    bends = [waves(ground.seed, f"{way} bend of streets", metres, 2500.0, 8000.0) for way in ("east", "south")]
+    east, south = (130.0 / metres * (bend(col, row) - bend(*middle)) for bend in bends)
+    return col + east, row + south
+
+
+def _nearest_town(towns: Towns, col: NDArray[np.float64], row: NDArray[np.float64], town: int) -> NDArray[np.int64]:
+    """To which town positions around `town` belong: the one that makes them most built-up."""
+    reach = _reach_m(towns)
+    gap = np.hypot(towns.col - towns.col[town], towns.row - towns.row[town])
+    size = float(np.hypot(col - towns.col[town], row - towns.row[town]).max())
+    near = np.flatnonzero(gap <= size * (1.0 + reach / reach[town]))
+    best, owner = np.full(len(col), np.inf), np.full(len(col), town)
+    for other in near:
+        far = np.hypot(col - towns.col[other], row - towns.row[other]) / reach[other]
+        closer = far < best
+        best[closer], owner[closer] = far[closer], other
+    return owner
+
+
+def _twos(number: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How often 2 divides numbers; 62 for 0."""
+    low = number & -number
+    return np.where(number == 0, 62, np.log2(np.maximum(low, 1)).astype(np.int64))
+
+
+def _joined(ends: NDArray[np.int64], kept: NDArray[np.bool_], count: int, middle: int) -> NDArray[np.bool_]:
+    """Which segments can be reached from the middle over those that are kept."""
+    a, b = ends[kept].T
+    graph = coo_matrix((np.ones(len(a), dtype=np.int8), (a, b)), shape=(count, count))
+    part = connected_components(graph, directed=False)[1]
+    return np.asarray(part[ends[:, 0]] == part[middle])

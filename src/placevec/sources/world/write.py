@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from placevec.errors import MissingExtra
 from placevec.files import whole, write_bytes, write_text
 from placevec.geo.frames import read_crs, transform
 from placevec.geo.sphere import LonLat
@@ -21,16 +20,16 @@ from placevec.registry import need
 from placevec.sources.georeference import transformer
 from placevec.sources.world.cover import CLASSES, COLOURS
 from placevec.sources.world.imagery import BANDS
+from placevec.sources.world.osm import country_extract, write_osm
 from placevec.sources.world.roads import KINDS, SPEED_KMH
+from placevec.sources.world.sheets import csv_text, texts
+from placevec.sources.world.timetable import gtfs
 
 if TYPE_CHECKING:
     from placevec.sources.world.country import World
     from placevec.sources.world.photo_facts import PhotoFacts
     from placevec.sources.world.photos import Photos
     from placevec.table import Places
-
-_EPOCH = (2025, 1, 1, 0, 0, 0)
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
 def write_world(world: World, folder: Path, crs: str | None) -> dict[str, Path]:
@@ -73,6 +72,8 @@ def write_world(world: World, folder: Path, crs: str | None) -> dict[str, Path]:
     text("captions.json", _captions(world, folder / "chips"))
     paths["photos"], paths["chips"], paths["gtfs.zip"] = folder / "photos", folder / "chips", folder / "gtfs.zip"
     write_bytes(paths["gtfs.zip"], _gtfs(world))
+    if _osm(world, folder / "country.osm.pbf"):
+        paths["country.osm.pbf"] = folder / "country.osm.pbf"
     return paths
 
 
@@ -126,21 +127,9 @@ def _targets(world: World) -> str:
     places = world.target_places()
     names = [name for name in places.attributes if not name.endswith("_expected")]
     names += [name for name in places.attributes if name.endswith("_expected")]
-    columns = [_texts(places.column(name)) for name in names]
-    rows = zip(places.ids, _texts(places.lon), _texts(places.lat), *columns, strict=True)
-    return _csv(["h3", "lon", "lat", *names], rows)
-
-
-def _texts(values: NDArray[Any]) -> list[Any]:
-    return [f"{value:.7g}" for value in values.tolist()] if values.dtype.kind == "f" else values.tolist()
-
-
-def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    return out.getvalue()
+    columns = [texts(places.column(name)) for name in names]
+    rows = zip(places.ids, texts(places.lon), texts(places.lat), *columns, strict=True)
+    return csv_text(["h3", "lon", "lat", *names], rows)
 
 
 def _raster(world: World, name: str, path: Path, crs: str | None) -> None:
@@ -228,7 +217,7 @@ def _photos(world: World, folder: Path) -> str:
         "focal_mm": [_known(value, "g") for value in facts.focal_mm],
         "tags": facts.tags,
     }
-    return _csv(list(columns), zip(*columns.values(), strict=True))
+    return csv_text(list(columns), zip(*columns.values(), strict=True))
 
 
 def _exif(places: Places, photos: Photos, facts: PhotoFacts, i: int) -> bytes:
@@ -302,45 +291,14 @@ def _captions(world: World, folder: Path) -> str:
 
 
 def _gtfs(world: World) -> bytes:
-    transit = world.transit
-    where = world.grid.lonlat(transit.stop_col, transit.stop_row)
-    used = sorted({stop for _, _, stops, _, _ in transit.lines for stop in stops})
-    stops = [(f"S{s}", transit.stop_name[s], f"{where.lat[s]:.6f}", f"{where.lon[s]:.6f}") for s in used]
-    routes, trips, times = [], [], []
-    for r, (name, kind, line, after, every) in enumerate(transit.lines):
-        routes.append((f"L{r}", "A", name, f"{transit.stop_name[line[0]]} - {transit.stop_name[line[-1]]}", kind))
-        for direction in (0, 1):
-            order = line if direction == 0 else line[::-1]
-            offset = after if direction == 0 else [after[-1] - t for t in after[::-1]]
-            # Until 25:00: the trips after midnight belong to the day before, as real feeds have it.
-            for n, start in enumerate(range(5 * 3600 + (r * 137 + direction * 311) % every, 25 * 3600, every)):
-                trip = f"L{r}.{direction}.{n}"
-                trips.append((f"L{r}", "daily", trip, direction))
-                for k, (stop, t) in enumerate(zip(order, offset, strict=True), 1):
-                    clock = _clock(start + t)
-                    times.append((trip, clock, clock, f"S{stop}", k))
-    sheets: dict[str, tuple[list[str], list[tuple[Any, ...]]]] = {
-        "agency.txt": (
-            ["agency_id", "agency_name", "agency_url", "agency_timezone"],
-            [("A", f"{world.name} Transit", "https://example.org", "Europe/Rome")],
-        ),
-        "calendar.txt": (
-            ["service_id", *_DAYS, "start_date", "end_date"],
-            [("daily", *(1 for _ in _DAYS), "20250101", "20251231")],
-        ),
-        "routes.txt": (["route_id", "agency_id", "route_short_name", "route_long_name", "route_type"], routes),
-        "stops.txt": (["stop_id", "stop_name", "stop_lat", "stop_lon"], stops),
-        "stop_times.txt": (["trip_id", "arrival_time", "departure_time", "stop_id", "stop_sequence"], times),
-        "trips.txt": (["route_id", "service_id", "trip_id", "direction_id"], trips),
-    }
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, (header, rows) in sheets.items():
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, _csv(header, rows))
-    return out.getvalue()
+    return gtfs(world.transit, world.grid, f"{world.name} Transit")
 
 
-def _clock(seconds: int) -> str:
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+def _osm(world: World, path: Path) -> bool:
+    """Write the extract; without osmium, which nothing else here needs, it is left out, and that is said."""
+    try:
+        write_osm(path, country_extract(world))
+    except MissingExtra as error:
+        warnings.warn(f"{path} is left out: {error}", stacklevel=4)
+        return False
+    return True

@@ -47,14 +47,14 @@ class AerialModality(Modality):
     raster: tuple[str, ...] = option(
         "pictures: a file, a folder of sheets, https://…/{z}/{x}/{y}.png, wms:https://…?layers=…, wmts:…", many=True
     )
-    model: str | None = option("the encoder: a model folder, hf:NAME (such as DINOv2), or features:pixels", None)
-    chips: int = option("pictures of a cell: 1, or 7 (one for each finer cell)", 1)
-    ground_m: float | None = option("side of a picture in metres; by default as wide as the cell", None)
-    pixels: int = option("side of a picture in pixels", 224)
-    min_valid: float = option("pictures of which a smaller share is there are left out", 0.5)
-    licence: str | None = option("licence of the pictures, for provenance", None)
-    attribution: str | None = option("whom to name for the pictures, for provenance", None)
-    cache: str | None = option("folder in which pictures of a service are kept; by default the user's cache", None)
+    model: str | None = option("The encoder: a model folder, hf:NAME (such as DINOv2), or features:pixels", None)
+    chips: int = option("Pictures of a cell: 1, or 7 (one for each finer cell)", 1)
+    ground_m: float | None = option("Side of a picture in metres; by default as wide as the cell", None)
+    pixels: int = option("Side of a picture in pixels", 224)
+    min_valid: float = option("Pictures of which a smaller share is there are left out", 0.5)
+    licence: str | None = option("Licence of the pictures, for provenance", None)
+    attribution: str | None = option("Whom to name for the pictures, for provenance", None)
+    cache: str | None = option("Folder in which pictures of a service are kept; by default the user's cache", None)
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""

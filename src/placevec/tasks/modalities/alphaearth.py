@@ -42,8 +42,8 @@ class AlphaEarthModality(Modality):
     inputs: ClassVar[Sequence[str]] = ("files",)
 
     files: tuple[str, ...] = option("COGs or a folder of them, exports (CSV, Parquet), an EmbeddingGrid", many=True)
-    prefix: str = option("exports: what the names of component columns begin with", "A")
-    min_valid: float = option("rasters: cells of which a smaller share is known are left out", 0.5)
+    prefix: str = option("Exports: what the names of component columns begin with", "A")
+    min_valid: float = option("Rasters: cells of which a smaller share is known are left out", 0.5)
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""

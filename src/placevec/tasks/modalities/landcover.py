@@ -26,11 +26,11 @@ class LandCoverModality(Modality):
     )
     inputs: ClassVar[Sequence[str]] = ("raster",)
 
-    raster: tuple[str, ...] = option("classes: a file, a folder of tiles, an address, a dataset", many=True)
-    classes: str = option("class table: nlcd, worldcover, lc100, corine, or a JSON file of your own")
-    band: int = option("number of the band, from 1", 1)
-    unknown: str = option("a code that the table does not have is an error, or nodata", "error")
-    min_valid: float = option("cells of which a smaller share is known are left out", 0.5)
+    raster: tuple[str, ...] = option("Classes: a file, a folder of tiles, an address, a dataset", many=True)
+    classes: str = option("Class table: nlcd, worldcover, lc100, corine, or a JSON file of your own")
+    band: int = option("Number of the band, from 1", 1)
+    unknown: str = option("A code that the table does not have is an error, or nodata", "error")
+    min_valid: float = option("Cells of which a smaller share is known are left out", 0.5)
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""

@@ -9,7 +9,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from placevec.errors import SchemaError, UsageError
+from placevec.errors import DataError, SchemaError, UsageError
 from placevec.features.modality import Told
 from placevec.features.poi import count_points, grouped
 from placevec.geo.boxes import Box
@@ -65,7 +65,7 @@ def poi_counts(
 
     Raises:
         UsageError: neither file is named, or columns without a file of points.
-        FormatError, DataError: a file cannot be read, or has no such column.
+        FormatError, DataError: a file cannot be read, has no such column, or has no point around the cells.
     """
     if osm is None and points is None:
         raise UsageError("no points of interest: name an OpenStreetMap file with --osm, or a file with --points")
@@ -93,6 +93,12 @@ def _of_osm(cells: NDArray[np.uint64], path: Path, told: Told | None) -> PoiCoun
     from placevec.sources.osm import read_pois
 
     pois = read_pois(path, box=_around(cells), told=told)
+    if not len(pois):
+        # Zeros everywhere would say that there is nothing in the city; more likely it is not in the file.
+        raise DataError(
+            f"{path} has no point of interest around the {len(cells):,} cells: is it of this place, and was it not "
+            "filtered to roads?"
+        )
     tree = pois.tree
     return PoiCounts(
         tree.names,

@@ -33,12 +33,12 @@ class RasterModality(Modality):
     example: ClassVar[str] = "placevec area features raster AREA --raster lights.tif -o lights.parquet"
     inputs: ClassVar[Sequence[str]] = ("raster",)
 
-    raster: tuple[str, ...] = option("values: a file, a folder of tiles, an address, a dataset", many=True)
-    statistics: tuple[str, ...] = option("of each band: mean, sd, min, max", ("mean",), many=True)
-    names: tuple[str, ...] = option("names of the bands; by default those in the file, else band1 ...", (), many=True)
-    unit: bool = option("the bands are one vector, of length 1", False)
-    space: str | None = option("with unit: the name of the vectors' Space, for which you vouch", None)
-    min_valid: float = option("cells of which a smaller share is known are left out", 0.5)
+    raster: tuple[str, ...] = option("Values: a file, a folder of tiles, an address, a dataset", many=True)
+    statistics: tuple[str, ...] = option("Of each band: mean, sd, min, max", ("mean",), many=True)
+    names: tuple[str, ...] = option("Names of the bands; by default those in the file, else band1 ...", (), many=True)
+    unit: bool = option("The bands are one vector, of length 1", False)
+    space: str | None = option("With unit: the name of the vectors' Space, for which you vouch", None)
+    min_valid: float = option("Cells of which a smaller share is known are left out", 0.5)
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""

@@ -27,6 +27,7 @@ class RoadModality(Modality):
         many=True,
     )
     cut: bool = option("Share segments that are long against the cells among those they pass.", True)
+    every: bool = option("Count all ways with a highway tag: also platforms, building sites and outlines of areas.", False)
     centrality: int = option("Street nodes from which shortest ways are sought, for centrality; 0: none.", 0)
     limit_m: float = option("Of these ways, in metres: as far does a row look beyond its cell.", 1000.0)
     seed: int = option("Of the draw of these nodes.", 0)
@@ -38,9 +39,14 @@ class RoadModality(Modality):
         from placevec.sources.osm.roads import read_roads
 
         settings = RoadSettings(names_of(self.classes), self.cut, self.centrality, self.limit_m, self.seed)
-        roads = read_roads(self.osm, told=told)
+        roads = read_roads(self.osm, every=self.every, told=told)
         names, values = road_columns(roads, cells, settings, told)
-        recipe: dict[str, Any] = {"classes": list(settings.classes), "cut": self.cut, "centrality": self.centrality}
+        recipe: dict[str, Any] = {
+            "classes": list(settings.classes),
+            "cut": self.cut,
+            "every": self.every,
+            "centrality": self.centrality,
+        }
         if self.centrality:
             recipe |= {"limit_m": self.limit_m, "seed": self.seed}
         name = Path(self.osm).name

@@ -22,11 +22,11 @@ class TerrainModality(Modality):
     example: ClassVar[str] = "placevec area features terrain AREA --raster dem.tif -o terrain.parquet"
     inputs: ClassVar[Sequence[str]] = ("raster",)
 
-    raster: tuple[str, ...] = option("heights in metres: a file, a folder of tiles, an address, a dataset", many=True)
-    band: int = option("number of the band, from 1", 1)
-    lowest: float = option("heights below this are no data, in metres", -500.0)
-    rings: int = option("how many cells around the topographic position looks", 2)
-    min_valid: float = option("cells of which a smaller share is known are left out", 0.5)
+    raster: tuple[str, ...] = option("Heights in metres: a file, a folder of tiles, an address, a dataset", many=True)
+    band: int = option("Number of the band, from 1", 1)
+    lowest: float = option("Heights below this are no data, in metres", -500.0)
+    rings: int = option("How many cells around the topographic position looks", 2)
+    min_valid: float = option("Cells of which a smaller share is known are left out", 0.5)
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""

@@ -28,10 +28,10 @@ class TesseraModality(Modality):
     example: ClassVar[str] = "placevec area features tessera AREA --tiles embeddings/ -o tessera.parquet"
     inputs: ClassVar[Sequence[str]] = ("tiles",)
 
-    tiles: tuple[str, ...] = option("a folder of geotessera, a .npy of it, or rasters of 128 bands", many=True)
-    version: str = option("version of the vectors, such as 1.0 or 1.1-cambridge: versions do not compare", "1.0")
-    unit: bool = option("bring pixels and means to length 1", False)
-    min_valid: float = option("cells of which a smaller share is known are left out", 0.5)
+    tiles: tuple[str, ...] = option("A folder of geotessera, a .npy of it, or rasters of 128 bands", many=True)
+    version: str = option("Version of the vectors, such as 1.0 or 1.1-cambridge: versions do not compare", "1.0")
+    unit: bool = option("Bring pixels and means to length 1", False)
+    min_valid: float = option("Cells of which a smaller share is known are left out", 0.5)
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""

@@ -56,8 +56,9 @@ class FuseTraining:
     """How a fusion network is trained."""
 
     width: int = 128  # of what is fused
-    part: int = 64  # components of a vector for each modality
-    bins: int = 8  # of the piecewise-linear code of a named column
+    part: int = 32  # components of a vector that say what all else tells of a modality, for each
+    own: bool = True  # whether a vector also holds the coded columns themselves and their means around
+    bins: int = 4  # of the piecewise-linear code of a named column
     unet: HexUNetConfig | None = None  # the U-Net; None: see `nn.fusion.plain_unet`
     level_drop: float = 0.5  # how often a step goes without the coarser levels, so that it also learns to do without
     hiding: Hiding = field(default_factory=Hiding)
@@ -68,7 +69,7 @@ class FuseTraining:
     halo: int | None = None  # rings of the coarsest level around a cone; None: all that its core depends on
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(
-            epochs=30, batch_size=1, learning_rate=2e-3, weight_decay=0.05, warmup=0.07, final_rate=0.0
+            epochs=60, batch_size=1, learning_rate=2e-3, weight_decay=0.05, warmup=0.07, final_rate=0.0
         )
     )
 

@@ -23,6 +23,7 @@ from placevec.train.fuse.hiding import hidden
 CONTRASTED = 1024  # cells whose halves are told apart in one step, at most
 VALIDATED = 4  # views of the held-out cells
 VALIDATED_CONES = 8
+LEAST_KNOWN = 1e-3  # weight of the neighbours that have a modality, below which nothing is asked about its mean
 
 
 class FuseModule(nn.Module):
@@ -73,6 +74,8 @@ class FuseModule(nn.Module):
         """For each modality the loss of its tokens, and of their mean around the cell, over the cells `rows`."""
         own, near = [], []
         weight = self.config.hiding.seen if seen is None else seen
+        with torch.no_grad():
+            means = self.net.around(codes, present, graph) if neighbours else []
         for k, code in enumerate(codes):
             score, mean_score = self.net.decoder(k)(state[rows])
             form = self.net.config.modalities[k].form
@@ -80,10 +83,9 @@ class FuseModule(nn.Module):
             counts = here * torch.where(unseen[rows, k], 1.0, weight)
             own.append(_error(score, code[rows], counts, form))
             if neighbours:
-                with torch.no_grad():
-                    known = neighbour_sum(present[:, k : k + 1].float(), graph, 0)[rows]
-                    mean = neighbour_sum(code, graph, 0)[rows] / known.clamp(min=1e-6)
-                near.append(_error(mean_score, mean, (known[:, 0] > 1e-3).float(), form))
+                # Where no cell around has the modality the mean is 0 and so would be learned.
+                known = neighbour_sum(present[:, k : k + 1].float(), graph, 0)[rows, 0] > LEAST_KNOWN
+                near.append(_error(mean_score, means[k][rows], known.float(), form))
         return own, near
 
     def _consistency(

@@ -86,6 +86,7 @@ def train_fuser(
         area.levels.resolutions,
         config.width,
         config.part,
+        config.own,
         unet,
     )
     facts = {"recipe": {**config.to_json(), **dict(recipe or {})}, **card}
