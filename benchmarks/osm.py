@@ -201,6 +201,7 @@ def write_copies(source: Path, goal: Path, copies: int) -> None:
         return (lost << 8) + old if known is None else 1 + copy * stride[kind] + known
 
     header = osmium.io.Header()
+    header.set("sorting", "Type_then_ID")  # as extracts say, and as it is written
     header.add_box(osmium.osm.Box(-11.0, 43.0, 5.0, 50.0))
     make = osmium.osm.mutable
     with osmium.SimpleWriter(str(goal), header=header, overwrite=True) as writer:

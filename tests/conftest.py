@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
+
+# One thread a process, here and in what the tests start, unless the caller says otherwise: with as many as cores in
+# each of pytest's workers they wait for each other more than they compute. Read when numpy and torch are loaded.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -24,6 +29,12 @@ settings.register_profile(
     "fuzz", settings.get_profile("placevec"), derandomize=False, max_examples=400, print_blob=True
 )
 settings.load_profile(os.environ.get("PLACEVEC_HYPOTHESIS", "placevec"))
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports left out of garbage collection: it stays until the end, and looking at it takes time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

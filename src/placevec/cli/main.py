@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import typer
 
@@ -50,10 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
+@lru_cache(maxsize=1)
+def _command() -> Callable[..., object]:
+    """The command line as click has it; made once a process, for it reads the signatures of all verbs."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        result = app(args=None if arguments is None else list(arguments), prog_name="placevec", standalone_mode=False)
+        given = None if arguments is None else list(arguments)
+        result = _command()(args=given, prog_name="placevec", standalone_mode=False)
         if result == INTERRUPTED:  # typer makes this of Ctrl-C
             return _fail(INTERRUPTED_WORDS, INTERRUPTED)
         return result if isinstance(result, int) else 0

@@ -79,8 +79,8 @@ class Split:
             train = train[~(gap <= limit)]
             if not len(train):
                 raise DataError(
-                    f"fold {fold}: a buffer of {self.buffer_m:g} m leaves no training row; use a smaller buffer (--buffer; "
-                    "by default it is as wide as the vectors have looked), or a larger area"
+                    f"fold {fold}: a buffer of {self.buffer_m:g} m leaves no training row; use a smaller buffer "
+                    "(by default it is as wide as the vectors have looked), or a larger area"
                 )
         return train.astype(np.int64), test.astype(np.int64)
 

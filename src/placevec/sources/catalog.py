@@ -79,6 +79,23 @@ def fetch(name: str, allow_network: bool = False) -> dict[str, Path]:
     return found
 
 
+def dataset_file(text: str | Path) -> Path | None:
+    """The file that ``dataset:NAME/FILE`` stands for; None for any other text.
+
+    Raises:
+        UsageError: there is no such dataset, or no such file in it.
+        DataError: as `fetch`.
+    """
+    kind, colon, rest = str(text).partition(":")
+    name, slash, file = rest.partition("/")
+    if kind != "dataset" or not colon or not slash:
+        return None
+    files = fetch(name)
+    if file not in files:
+        raise UsageError(f"the dataset {name!r} has no file {file!r}; it has {', '.join(sorted(files))}")
+    return files[file]
+
+
 def verify(name: str | None = None) -> list[tuple[str, str]]:
     """Each file of a dataset, or of all, with "ok", "missing" or "damaged" (its hash is another)."""
     report = []

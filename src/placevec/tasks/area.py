@@ -9,6 +9,7 @@ from placevec.area import StudyArea
 from placevec.config import AreaOptions, Recipe
 from placevec.errors import UsageError
 from placevec.geo.boxes import parse_bbox
+from placevec.sources.catalog import dataset_file, fetch
 
 
 def new_area(
@@ -74,8 +75,6 @@ def recipe_area(recipe: Recipe, beside: Path) -> StudyArea:
     if wanted.boundary is not None:
         kind, colon, name = wanted.boundary.partition(":")
         if colon and kind == "dataset":
-            from placevec.sources.catalog import fetch
-
             boundary = next(path for file, path in fetch(name).items() if file.endswith(".geojson"))
         else:
             boundary = beside / wanted.boundary
@@ -85,7 +84,7 @@ def recipe_area(recipe: Recipe, beside: Path) -> StudyArea:
         boundary=boundary,
         country=wanted.country,
         bbox=wanted.bbox,
-        cells=None if wanted.cells is None else beside / wanted.cells,
+        cells=None if wanted.cells is None else dataset_file(wanted.cells) or beside / wanted.cells,
         resolutions=_resolutions(wanted),
     )
 

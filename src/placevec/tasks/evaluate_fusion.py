@@ -297,9 +297,8 @@ class _Run:
             )
         knowing = [label for label in tables if label not in blind]
         if knowing:
-            word = f"{kind} knows" if len(knowing) == 1 else f"{kind}s know"
-            was = "was" if len(knowing) == 1 else "were"
-            said.append(f"the {word} the target ({', '.join(knowing)}) and {was} left out: it would predict itself")
+            know, was = ("knows", "was") if len(knowing) == 1 else ("know", "were")
+            said.append(f"{', '.join(knowing)} ({kind}) {know} the target and {was} left out: it would predict itself")
         return blind
 
     def _made(self, names: tuple[str, ...]) -> PlainRows:

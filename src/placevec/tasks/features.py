@@ -102,7 +102,8 @@ def cell_features(
     reason = found.absent or "nothing is known of it"
     write_skipped(goal, (Skipped(f"{int(cell):x}", STAGE, reason) for cell in own[~found.present]))
     absent = int((~found.present).sum())
-    notes = (*found.notes, *([f"{absent:,} {'cell has' if absent == 1 else 'cells have'} no row: {reason}"] if absent else []))
+    have = "cell has" if absent == 1 else "cells have"
+    notes = (*found.notes, *([f"{absent:,} {have} no row: {reason}"] if absent else []))
     seconds = round(time.monotonic() - began, 2)
     return FeaturesSummary(name, goal, level, len(own) - absent, absent, len(found.names), seconds, notes)
 

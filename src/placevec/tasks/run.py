@@ -24,6 +24,7 @@ from placevec.errors import JobError, PlacevecError, RecipeError, UsageError
 from placevec.files import write_text
 from placevec.objects import Place, Remote, is_remote, located
 from placevec.provenance import digest_json
+from placevec.sources.catalog import dataset_file
 from placevec.tasks.digests import Digests
 
 RESULTS = Path("results/run.json")
@@ -62,8 +63,12 @@ class Context:
     def path(self, text: str) -> Path:
         """A path of the options, which begins in the folder unless it is absolute or of object storage (s3://).
 
-        Of ``s3://`` a Path keeps one slash, which `objects.located` understands.
+        Of ``s3://`` a Path keeps one slash, which `objects.located` understands. ``dataset:NAME/FILE`` is a file of
+        the catalogue.
         """
+        named = dataset_file(text)
+        if named is not None:
+            return named
         return Path(text) if is_remote(text) else self.folder / text
 
 

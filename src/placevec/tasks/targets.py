@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def import_targets(
     land: Land = "children",
     zeros: bool = False,
     min_cover: float = 0.0,
+    complete: bool = False,
 ) -> TargetsSummary:
     """Bring the values of a file to the cells of an area, in a file of targets: id and h3, and a column a target.
 
@@ -100,6 +101,8 @@ def import_targets(
         land: how sums of coarser cells are spread: over all children, or over those that the area has.
         zeros: of points: a cell without any has 0 of what is counted or summed; by default nothing is known of it.
         min_cover: of polygons: cells of which they cover a smaller share are unknown.
+        complete: leave out cells of which one of the file's columns is unknown, also one that is not wanted, so that
+            all targets are of the same cells.
 
     Raises:
         UsageError: an option does not fit, or names a column that there is not.
@@ -112,15 +115,22 @@ def import_targets(
     goal = _goal(out, place, path)
     chosen = chosen_columns(rows, columns, path)
     known = how_of(how, chosen, path)
-    found = cell_values(rows, chosen, known, wanted, level, land=land, zeros=zeros, min_cover=min_cover, path=path)
+    every = chosen_columns(rows, (), path) if complete else chosen
+    found = cell_values(rows, every, known, wanted, level, land=land, zeros=zeros, min_cover=min_cover, path=path)
     if not found.columns:
         raise DataError(f"{path} has no column of values: {', '.join(rows.data.schema.names) or 'it has none at all'}")
     there = _known(found.columns, len(wanted))
+    if complete:
+        whole = np.all([_known({name: one}, len(wanted)) for name, one in found.columns.items()], axis=0)
+        partly, there = int((there & ~whole).sum()), whole
+        found = replace(found, columns={name: one for name, one in found.columns.items() if name in chosen})
     if not there.any():
         raise DataError(f"{path}: none of its {len(rows):,} rows has a value for one of the {len(wanted):,} cells")
     kept = np.flatnonzero(there)
     places = _places(wanted[kept], level, {name: _take(values, kept) for name, values in found.columns.items()})
     notes = (*rows.notes, *found.notes, *_counts(found, rows, int((~there).sum())))
+    if complete and partly:
+        notes = (*notes, f"{partly:,} of them are known in part, and left out as --complete asks for")
     settings = {"kind": rows.kind, "land": land, "zeros": zeros, "min_cover": min_cover, "crs": crs}
     write_targets(places, goal, TargetsCard(level, found.how, settings, (rows.source,), notes))
     write_skipped(goal, found.skipped)

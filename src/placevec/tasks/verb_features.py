@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from placevec.config import InPath, OutPath, PathRole
 from placevec.errors import RecipeError, UsageError
+from placevec.sources.catalog import dataset_file
 from placevec.tasks.inputs import CELLS
 from placevec.tasks.modality_settings import input_paths, modality_class, modality_of, options_of
 from placevec.tasks.run import Context
@@ -72,6 +73,7 @@ class TargetsOptions(Options):
     land: Literal["children", "area"] = "children"
     zeros: bool = False
     min_cover: float = Field(0.0, ge=0, le=1)
+    complete: bool = False
 
 
 def features_step(options: FeaturesOptions, context: Context) -> Any:
@@ -111,4 +113,6 @@ def _placed(context: Context, value: Any) -> Any:
     """Paths of the folder; addresses and names of data sets as they are."""
     if isinstance(value, list | tuple):
         return [_placed(context, one) for one in value]
-    return name_of(context, str(value)) if isinstance(value, str | Path) else value
+    if not isinstance(value, str | Path):
+        return value
+    return name_of(context, str(dataset_file(value) or value))

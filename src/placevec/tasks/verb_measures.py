@@ -56,7 +56,7 @@ class ProbeOptions(Options):
     k: int = Field(5, ge=3)
     shuffles: int = Field(3, ge=1)
     coefficients: OutPath | None = None
-    residuals: OutPath | None = None
+    residuals: str | None = None  # of several targets a file each, NAME-TARGET
 
 
 class EvaluateOptions(Options):

@@ -258,3 +258,16 @@ def test_a_modality_in_one_file_as_the_documents_tell(
     assert np.allclose(table.vectors()[:, 0], np.abs(table.lat), atol=1e-3)
     with pytest.raises(DataError, match="farther from the equator than 10 degrees"):
         cell_features("latitude", area=area, options={"limit": 10})
+
+
+def test_only_some_columns(area: StudyArea, park: str, tmp_path: Path) -> None:
+    some = cell_features("greens", tmp_path / "some.parquet", area=area, options={"map": park}, only=["lat"])
+    whole = cell_features("greens", tmp_path / "all.parquet", area=area, options={"map": park})
+    one, both = read_table(some.path), read_table(whole.path)
+    assert one.meta.dims == ("lat",)
+    np.testing.assert_array_equal(one.vectors()[:, 0], both.vectors()[:, 1])
+    assert one.meta.space != both.meta.space
+    with pytest.raises(UsageError, match="greens makes no column 'latt': did you mean 'lat'"):
+        cell_features("greens", tmp_path / "x.parquet", area=area, options={"map": park}, only=["latt"])
+    with pytest.raises(UsageError, match="leave out --only"):
+        cell_features("greens", tmp_path / "x.parquet", area=area, options={"map": park, "space": "g"}, only=["lat"])

@@ -200,3 +200,13 @@ def test_the_real_hexagons_of_porto_alegre(data_dir: Path, tmp_path: Path, capsy
     assert np.array_equal(np.sort(places.column("h3").astype(np.uint64)), area.cells())
     up = import_targets(source, tmp_path / "up.parquet", area=area, resolution=8, how="sum")
     assert np.isclose(np.nansum(list(_values(up.path, "population").values())), people)
+
+
+def test_complete_cells_alone(area: StudyArea, tmp_path: Path) -> None:
+    cells = area.cells()[:4]
+    keys = [f"{int(c):x}" for c in cells]
+    source = _write(tmp_path / "t.parquet", id=keys, n=[1.0, None, 3.0, 4.0], m=[1.0, 2.0, None, 4.0])
+    made = import_targets(source, tmp_path / "o.parquet", area=area, columns=["n"], complete=True)
+    assert _values(made.path, "n") == {int(cells[0]): 1.0, int(cells[3]): 4.0}
+    assert made.columns == ("n",)
+    assert any(note.startswith("2 of them are known in part") for note in made.notes)

@@ -83,7 +83,10 @@ def info(
         return
     told = [{"what": name, "is": value} for name, value in facts.items() if name not in STAGES and name != "tables"]
     emit(told, Form.table, title=facts["path"])
-    emit([{name: item[name] for name in ("stage", "name", "state", "rows", "absent", "why")} for item in items], Form.table)
+    emit(
+        [{name: item[name] for name in ("stage", "name", "state", "rows", "absent", "why")} for item in items],
+        Form.table,
+    )
     for item in items:
         if item["next"]:
             note(f"next, {item['stage']}: {item['next']}")

@@ -53,6 +53,9 @@ def command(
     min_cover: Annotated[
         float, typer.Option(min=0, max=1, help="Of polygons: the least share of a cell that they cover.")
     ] = 0.0,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Only cells of which every column of the file is known.")
+    ] = False,
     form: Format = None,
 ) -> None:
     """Bring values of H3 cells, of points or of polygons to the cells of an area, as targets to be probed.
@@ -84,6 +87,7 @@ def command(
         land=land.value,
         zeros=zeros,
         min_cover=min_cover,
+        complete=complete,
     )
     for text in made.notes:
         note(text)

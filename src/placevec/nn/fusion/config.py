@@ -28,7 +28,7 @@ class FusionConfig:
     modalities: tuple[ModalityConfig, ...]
     resolutions: tuple[int, ...]  # H3, consecutive, the finest first
     width: int = 128  # of what is fused
-    part: int = 32  # what a decoder's state adds to the vector of a cell, for each modality
+    part: int = 64  # what a decoder's state adds to the vector of a cell, for each modality
     own: bool = True  # whether the vector begins with the tokens of the cell itself and of what lies around it
     unet: HexUNetConfig = field(default_factory=HexUNetConfig)
 

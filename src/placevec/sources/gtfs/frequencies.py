@@ -88,7 +88,8 @@ def _departures(feed: Feed, archive: Archive) -> tuple[Ints, Ints]:
         # Counted as they come: many rows of a second each would fill the memory before they are counted at the end.
         total += len(departures) * int(length[trip])
         if total > MOST_CALLS:
-            raise DataError(f"{archive.path}: frequencies.txt stands for over {MOST_CALLS:,} calls; is a headway wrong?")
+            many = f"over {MOST_CALLS:,} calls"
+            raise DataError(f"{archive.path}: frequencies.txt stands for {many}; is a headway wrong?")
         patterns.append(np.full(len(departures), trip, dtype=np.int64))
         starts.append(departures)
     if not patterns:

@@ -296,4 +296,8 @@ def _whole(column: pa.Array) -> Ints:
     coded = column.dictionary_encode()
     texts = coded.dictionary.to_pylist()
     values = [int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else -1 for text in texts]
-    return np.array(values, dtype=np.int64)[np.asarray(coded.indices, dtype=np.int64)] if len(column) else np.zeros(0, dtype=np.int64)
+    return (
+        np.array(values, dtype=np.int64)[np.asarray(coded.indices, dtype=np.int64)]
+        if len(column)
+        else np.zeros(0, dtype=np.int64)
+    )

@@ -16,8 +16,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.sources.osm.messages import Ints, Messages, read_messages, signed, sums
+from placevec.sources.osm.messages import Ints, Messages, fields, number, read_messages, signed, sums
 
+_LONG = 128  # a number below it is one byte
 PER_DEGREE = 1e7  # positions are whole numbers of ten-millionths of a degree
 _FORMS = {0x0A: "n", 0x1A: "w"}  # the first byte of a node and of a way in a group
 
@@ -125,41 +126,17 @@ def _blob(file: BinaryIO) -> bytes | None:
         length = file.read(4)
         if not length:
             return None
-        head = dict(_walk(file.read(int.from_bytes(length, "big"))))
+        head = dict(fields(file.read(int.from_bytes(length, "big"))))
         body = file.read(int(head[3]))
         if head[1] == b"OSMData":
-            return bytes(dict(_walk(body))[1])
-
-
-def _walk(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The fields of a message: their number, and their value."""
-    at = 0
-    while at < len(data):
-        tag, at = _number(data, at)
-        value, at = _number(data, at)
-        if tag & 7 == 2:
-            yield tag >> 3, data[at : at + value]
-            at += value
-        else:
-            yield tag >> 3, value
-
-
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return value, at
-        shift += 7
+            return bytes(dict(fields(body))[1])
 
 
 def _groups(data: bytes) -> Iterator[Block]:
     """The groups of objects of a block."""
-    fields = list(_walk(data))
-    strings = [bytes(value) for field, table in fields if field == 1 for _, value in _walk(bytes(table))]
-    for field, group in fields:
+    parts = list(fields(data))
+    strings = [bytes(value) for field, table in parts if field == 1 for _, value in fields(bytes(table))]
+    for field, group in parts:
         if field == 2 and group:
             yield _group(bytes(group), strings)
 
@@ -167,7 +144,9 @@ def _groups(data: bytes) -> Iterator[Block]:
 def _group(data: bytes, strings: list[bytes]) -> Block:
     starts, ends, at = [], [], 0
     while at < len(data):
-        size, at = _number(data, at + 1)
+        size, at = data[at + 1], at + 2
+        if size >= _LONG:
+            size, at = number(data, at - 1)
         starts.append(at)
         at += size
         ends.append(at)

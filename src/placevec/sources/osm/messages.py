@@ -1,4 +1,4 @@
-"""Messages of protocol buffers, thousands of one kind decoded at once with arrays.
+"""Messages of protocol buffers: one after the other, and thousands of one kind decoded at once with arrays.
 
 The encoding is that of the documentation of Protocol Buffers: a field is a tag (its number times 8 and its type), and a
 number in groups of 7 bits, the lowest first, or a length and bytes.
@@ -6,6 +6,7 @@ number in groups of 7 bits, the lowest first, or a length and bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,36 @@ Ints = NDArray[np.int64]
 Numbers = NDArray[np.uint64]
 
 _BYTES = 2  # the type of a field that is a length and bytes; all others that osmium writes here are numbers
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of one message: their number, and their value. Raises IndexError if it ends within a number."""
+    at = 0
+    while at < len(data):
+        tag, at = number(data, at)
+        value, at = number(data, at)
+        if tag & 7 == _BYTES:
+            yield tag >> 3, data[at : at + value]
+            at += value
+        else:
+            yield tag >> 3, value
+
+
+def number(data: bytes, at: int) -> tuple[int, int]:
+    """The number that starts at `at`, and where it ends."""
+    value = data[at]
+    at += 1
+    if value < 128:
+        return value, at
+    value &= 127
+    shift = 7
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from placevec.sources.osm.leaves import Leaves
+from placevec.sources.osm.parts import RELATION, WAY, Parts
 from placevec.sources.osm.sift import placed, reader
 from placevec.sources.osm.storage import as_ours, load_osmium, stream
 
@@ -30,8 +31,11 @@ class Multipolygons:
         keys = [key for key in leaves.tree.main_keys if key != "highway"]
         # Each is kept by a name for as long as osmium uses it.
         only, first = osmium.filter.KeyFilter(*keys), self.manager.first_pass_handler()
-        with as_ours(path), reader(path, osmium.osm.RELATION) as relations:
-            osmium.apply(relations, only, self, first)
+        with as_ours(path):
+            self.parts = Parts(path)
+            for source in self.parts.of(RELATION):
+                with reader(source, osmium.osm.RELATION) as relations:
+                    osmium.apply(relations, only, self, first)
 
     def relation(self, each: Any) -> bool:
         """Osmium's question in the first pass: whether a relation is left out."""
@@ -56,8 +60,10 @@ class Multipolygons:
             return
         only, with_nodes, made = osmium.filter.IdFilter(ways), placed(places), osmium.BufferIterator()
         second = self.manager.second_pass_to_buffer(made)
-        with as_ours(self.path), reader(self.path, osmium.osm.WAY) as objects:
-            osmium.apply(objects, only, with_nodes, second)
+        with as_ours(self.path):
+            for source in self.parts.of(WAY):
+                with reader(source, osmium.osm.WAY) as objects:
+                    osmium.apply(objects, only, with_nodes, second)
         for area in stream(self.path, made):
             if not area.from_way() or area.orig_id() in closed:
                 yield area

@@ -94,7 +94,7 @@ def read_roads(
     where = existing(path)
     within = None if box is None else check_box(box)
     header = header_box(where)
-    found = _Ways(within)
+    found = _Ways(within, every)
     with sifted(where, ["highway"], nodes=False, on_disk=on_disk) as roads:
         for block in read_blocks(roads.file):
             found.add(block)
@@ -106,8 +106,9 @@ def read_roads(
 class _Ways:
     """Ways as they come, thousands at a time; their nodes and segments."""
 
-    def __init__(self, within: Box | None) -> None:
+    def __init__(self, within: Box | None, every: bool) -> None:
         self.within = within
+        self.every = every
         self.known: dict[tuple[str | None, ...], int] = {}  # tags -> what they say: few kinds of tags make a country
         self.said: list[RoadRule | str] = []
         self.counts: Counter[str] = Counter(ways=0)
@@ -133,7 +134,7 @@ class _Ways:
         """What the tags of a way say, as a row of `said`."""
         rule = self.known.setdefault(tags, len(self.said))
         if rule == len(self.said):
-            self.said.append(road_rule(tags))
+            self.said.append(road_rule(tags, every=self.every))
         return rule
 
     def _keep(

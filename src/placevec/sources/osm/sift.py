@@ -53,21 +53,21 @@ def sifted(path: Path, keys: Sequence[str], *, nodes: bool, on_disk: str | Path 
             places = osmium.index.create_map(storage)
             only = osmium.filter.EntityFilter(wanted), osmium.filter.KeyFilter(*keys)
             with (
-                reader(path, osmium.osm.NODE | osmium.osm.WAY) as objects,
+                reader(str(path), osmium.osm.NODE | osmium.osm.WAY) as objects,
                 osmium.SimpleWriter(osmium.io.File(str(goal), _FORMAT)) as writer,
             ):
                 osmium.apply(objects, placed(places), *only, writer)
         yield Sifted(goal, places)
 
 
-def reader(path: Path, kinds: Any) -> Any:
+def reader(source: Any, kinds: Any) -> Any:
     """Osmium's reader of objects of some kinds, which unpacks on as many cores as this process may use, up to 8.
 
     Left to itself osmium leaves two cores free, of which one has nothing to do while no object is handed to Python.
     """
     io = load_osmium().io
     pool = (io.ThreadPool(min(workers(), _THREADS)),) if hasattr(io, "ThreadPool") else ()  # since osmium 4.1
-    return io.Reader(str(path), kinds, *pool)
+    return io.Reader(source, kinds, *pool)
 
 
 def placed(places: Any) -> Any:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +85,8 @@ class City:
     @cached_property
     def boundary(self) -> Polygon | MultiPolygon:
         """The outline of the cells, in longitude and latitude."""
-        return outline(self.cells, RESOLUTION)
+        # The rings of an outline begin anywhere.
+        return cast("Polygon | MultiPolygon", outline(self.cells, RESOLUTION).normalize())
 
     @cached_property
     def window(self) -> Window:

@@ -29,6 +29,8 @@ from placevec.sources.world.settlement import Towns, make_names, make_provinces,
 from placevec.sources.world.streets import Streets, make_streets
 from placevec.sources.world.targets import make_targets
 from placevec.sources.world.terrain import Terrain, make_terrain
+from placevec.sources.world.urban import RESOLUTIONS as URBAN
+from placevec.sources.world.urban import make_urban
 from placevec.table import Places
 
 if TYPE_CHECKING:
@@ -177,6 +179,11 @@ class World:
     def targets(self) -> dict[str, NDArray[Any]]:
         """Columns of targets per H3 cell, see `targets` for the functions that make them."""
         return make_targets(self.seed, self.grid, self.terrain, self.cover, self.towns, self.province, self._resolution)
+
+    @cached_property
+    def urban(self) -> dict[str, NDArray[Any]]:
+        """Population and price of H3 cells in and around towns, see `urban`: some 1,000, 10,000 or 100,000 of them."""
+        return make_urban(self.ground, URBAN[self.size])
 
     @cached_property
     def provinces(self) -> list[BaseGeometry]:
@@ -335,8 +342,9 @@ class World:
 
         Returns:
             The paths by name: boundary, provinces, towns, pois, roads (GeoJSON), the RASTERS (GeoTIFF), photos and
-            chips (folders), photos.csv, captions.json (the form of Karpathy's split files), gtfs.zip, targets.csv, and
-            country.osm.pbf, which is left out with a warning where osmium (the extra `osm`) is not installed.
+            chips (folders), photos.csv, captions.json (the form of Karpathy's split files), gtfs.zip, targets.csv,
+            urban.csv (population and price of the cells of towns), and country.osm.pbf, which is left out with a
+            warning where osmium (the extra `osm`) is not installed.
         """
         from placevec.sources.world.write import write_world
 

@@ -39,7 +39,7 @@ class Ground:
 
     def built(self, col: ArrayLike, row: ArrayLike) -> Floats:
         """How built-up it is, between pixels: 2 in the middle of towns, 0 in the country."""
-        return self._between(self.cover.urban, col, row)
+        return self.between(self.cover.urban, col, row)
 
     def urban(self, col: ArrayLike, row: ArrayLike) -> Floats:
         """How built-up it is, with the denser and looser quarters that pixels do not show."""
@@ -63,11 +63,12 @@ class Ground:
 
     def elevation(self, col: ArrayLike, row: ArrayLike) -> Floats:
         """Metres, with the small hills and hollows that pixels do not show: the more the steeper it is around."""
-        rough = np.minimum(4.0 + 120.0 * self._between(self.terrain.slope, col, row), 25.0)
-        coarse = self._between(self.terrain.elevation, col, row)
+        rough = np.minimum(4.0 + 120.0 * self.between(self.terrain.slope, col, row), 25.0)
+        coarse = self.between(self.terrain.elevation, col, row)
         return np.asarray(coarse + rough * self._hills(col, row) * np.clip(coarse / 20.0, 0.0, 1.0), dtype=np.float64)
 
-    def _between(self, field: NDArray[np.generic], col: ArrayLike, row: ArrayLike) -> Floats:
+    def between(self, field: NDArray[np.generic], col: ArrayLike, row: ArrayLike) -> Floats:
+        """A field (rows, columns) of the country, interpolated between the middles of pixels."""
         # A pixel's value is that at its middle.
         at = np.stack([np.asarray(row, dtype=np.float64) - 0.5, np.asarray(col, dtype=np.float64) - 0.5])
         found: Floats = ndimage.map_coordinates(field.astype(np.float64), at, order=1, mode="nearest")

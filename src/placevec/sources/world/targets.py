@@ -23,6 +23,8 @@ from placevec.sources.world.noise import fractal, stream
 from placevec.sources.world.settlement import Towns
 from placevec.sources.world.terrain import Terrain
 
+Floats = NDArray[np.float64]
+
 
 def make_targets(
     seed: int, grid: Grid, terrain: Terrain, cover: Cover, towns: Towns, province: NDArray[np.int8], resolution: int
@@ -68,10 +70,9 @@ def make_targets(
     )
     town_km = distance_m(centre, grid.lonlat(towns.col, towns.row)[near]) / 1000
     columns["town_km"] = town_km
-    by_coast = np.exp(-c["coast_km"] / 8)
     share = c[f"{CLASSES[CROPLAND]}_share"]
-    people = np.exp(2.2 + 2.9 * c["urban"] + 1.1 * share + 0.8 * by_coast - 6 * c["slope"])
-    price = 900 + 1500 * c["urban"] + 700 * by_coast + 500 * np.exp(-town_km / 12) + 12 * c["temperature"]
+    people = people_per_km2(c["urban"], share, c["coast_km"], c["slope"])
+    price = price_of(c["urban"], c["coast_km"], town_km, c["temperature"])
     warm = np.exp(-(((c["temperature"] - 12) / 5) ** 2))
     crop = share * 9 * warm * np.minimum(c["rain"] / 750, 1.15) * (1 + 0.25 * c["soil"])
     n = len(people)
@@ -82,3 +83,14 @@ def make_targets(
     columns["crop_yield"] = np.maximum(crop + 0.25 * rng.standard_normal(n), 0)
     columns["crop_yield_expected"] = crop
     return columns
+
+
+def people_per_km2(urban: Floats, cropland: Floats, coast_km: Floats, slope: Floats) -> Floats:
+    """The function of `population`, of means over cells (n,)."""
+    found: Floats = np.exp(2.2 + 2.9 * urban + 1.1 * cropland + 0.8 * np.exp(-coast_km / 8) - 6 * slope)
+    return found
+
+
+def price_of(urban: Floats, coast_km: Floats, town_km: Floats, temperature: Floats) -> Floats:
+    """The function of `price`, of means over cells (n,)."""
+    return 900 + 1500 * urban + 700 * np.exp(-coast_km / 8) + 500 * np.exp(-town_km / 12) + 12 * temperature

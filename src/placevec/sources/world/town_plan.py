@@ -24,19 +24,18 @@ _STOP_EVERY = 3  # nodes of a street between two stops of a bus: 360 m
 def town_pois(ground: Ground, town: int, window: Window) -> Pois:
     """Places of a town beside those that the country has: as many as real towns have, some in every quarter.
 
-    Their number is by chance (Poisson), with a mean that follows the built-up intensity u and the share of business b
-    of the ground: u·(1 − b) for what is near people, u·b for the rest, times the weight of the kind.
+    Their number is by chance (Poisson). Its mean per km² is 0.45 times the weight of the kind (`CATEGORIES`) times
+    u·(1 − 0.7·b) for what is near people and u·(0.1 + 0.9·b) for the rest, with the built-up intensity u and the share
+    of business b of the ground.
     """
     rng = stream(ground.seed, f"places of town {town}")
     left, top, right, bottom = window
     km2 = (right - left) * (bottom - top) * (ground.grid.metres / 1000) ** 2
-    kinds = [
-        (f"{group}/{kind}", each[kind][0], kind in _NEAR_PEOPLE) for group, each in CATEGORIES.items() for kind in each
-    ]
-    weight = np.array([w for _, w, _ in kinds])
-    near_people = np.array([near for *_, near in kinds])
+    kinds = [(f"{group}/{kind}", rest[0]) for group, each in CATEGORIES.items() for kind, rest in each.items()]
+    weight = np.array([share for _, share in kinds])
+    near_people = np.array([name.partition("/")[2] in _NEAR_PEOPLE for name, _ in kinds])
     # Thinning: candidates everywhere, of which a share is kept that follows the field.
-    most = 2.5
+    most = 4.0
     count = rng.poisson(_SHARE_PER_KM2 * weight.sum() * km2 * most)
     col, row = rng.uniform(left, right, count), rng.uniform(top, bottom, count)
     kind = rng.choice(len(kinds), count, p=weight / weight.sum())
@@ -49,16 +48,12 @@ def town_pois(ground: Ground, town: int, window: Window) -> Pois:
 
 
 def town_transit(ground: Ground, streets: Streets, country: Transit, window: Window, town: int) -> Transit:
-    """The lines of the country that call in a window, cut to it, and local buses along the wider streets of a town.
+    """The lines of the country that call in a window, and local buses along the wider streets of a town in it.
 
     A local bus runs the more often the more built-up its street is: every 8 to 60 minutes.
     """
     there = inside(window, country.stop_col, country.stop_row)
-    lines: list[tuple[str, int, list[int], list[int], int]] = []
-    for name, kind, stops, after, every in country.lines:
-        at = [k for k, stop in enumerate(stops) if there[stop]]
-        if len(at) > 1 and at[-1] - at[0] == len(at) - 1:
-            lines.append((name, kind, [stops[k] for k in at], [after[k] - after[at[0]] for k in at], every))
+    lines = [line for line in country.lines if there[line[2]].any()]
     col, row = country.stop_col.tolist(), country.stop_row.tolist()
     name_of = list(country.stop_name)
     for number, nodes in enumerate(_routes(streets, window), 1):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from placevec.errors import MissingExtra
 from placevec.files import whole, write_bytes, write_text
+from placevec.geo.cells import H3Cells
 from placevec.geo.frames import read_crs, transform
 from placevec.geo.sphere import LonLat
 from placevec.registry import need
@@ -24,6 +25,7 @@ from placevec.sources.world.osm import country_extract, write_osm
 from placevec.sources.world.roads import KINDS, SPEED_KMH
 from placevec.sources.world.sheets import csv_text, texts
 from placevec.sources.world.timetable import gtfs
+from placevec.sources.world.urban import RESOLUTIONS as URBAN
 
 if TYPE_CHECKING:
     from placevec.sources.world.country import World
@@ -65,6 +67,7 @@ def write_world(world: World, folder: Path, crs: str | None) -> dict[str, Path]:
     text("pois.geojson", _pois(world))
     text("roads.geojson", _roads(world))
     text("targets.csv", _targets(world))
+    text("urban.csv", _urban(world))
     for name in ("dem", "landcover_2015", "landcover_2025", "imagery_2015", "imagery_2025", "lights"):
         paths[name] = folder / f"{name}.tif"
         _raster(world, name, paths[name], crs)
@@ -130,6 +133,14 @@ def _targets(world: World) -> str:
     columns = [texts(places.column(name)) for name in names]
     rows = zip(places.ids, texts(places.lon), texts(places.lat), *columns, strict=True)
     return csv_text(["h3", "lon", "lat", *names], rows)
+
+
+def _urban(world: World) -> str:
+    columns = dict(world.urban)
+    cells = columns.pop("h3")
+    where = H3Cells(URBAN[world.size]).centre(cells)
+    values = [texts(column) for column in (where.lon, where.lat, *columns.values())]
+    return csv_text(["h3", "lon", "lat", *columns], zip((f"{cell:x}" for cell in cells.tolist()), *values, strict=True))
 
 
 def _raster(world: World, name: str, path: Path, crs: str | None) -> None:

@@ -30,8 +30,7 @@ def box_around(cells: NDArray[np.uint64], metres: float = 0.0) -> Box | None:
     if max(abs(south), abs(north)) > 85.0 or np.ptp(centre.lon) > 180.0:
         return None
     wide = slack / float(np.cos(np.radians(max(abs(south), abs(north)))))
-    west, east = float(centre.lon.min()) - wide, float(centre.lon.max()) + wide
-    return None if west < -180.0 or east > 180.0 else (west, south, east, north)
+    return float(centre.lon.min()) - wide, south, float(centre.lon.max()) + wide, north
 
 
 def roads_around(

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from placevec.errors import DataError, SchemaError, UsageError
 from placevec.features.modality import Told
 from placevec.features.poi import count_points, grouped
-from placevec.geo.boxes import Box
-from placevec.geo.cells import H3Cells
 from placevec.provenance import Saw, SourceRef, sha256_file
 from placevec.sources.targets import read_rows
 from placevec.sources.targets.columns import numbers
-from placevec.sources.targets.keys import resolutions
+from placevec.tasks.modalities.around import box_around
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +90,8 @@ def poi_counts(
 def _of_osm(cells: NDArray[np.uint64], path: Path, told: Told | None) -> PoiCounts:
     from placevec.sources.osm import read_pois
 
-    pois = read_pois(path, box=_around(cells), told=told)
-    if not len(pois):
+    pois = read_pois(path, box=box_around(cells), told=told)
+    if not len(pois) and pois.covers(cells).any():
         # Zeros everywhere would say that there is nothing in the city; more likely it is not in the file.
         raise DataError(
             f"{path} has no point of interest around the {len(cells):,} cells: is it of this place, and was it not "
@@ -147,17 +145,3 @@ def _of_points(cells: NDArray[np.uint64], path: Path, category: str | None, weig
         (*rows.notes, *([f"{lost:,} rows of {path.name} have no place, category or weight"] if lost else [])),
         tuple(Saw("", name) for name in dict.fromkeys((stem, *((weight,) if weight else ()), *map(str, names)))),
     )
-
-
-def _around(cells: NDArray[np.uint64]) -> Box | None:
-    """A box around cells, so that of a whole country's file no more is kept; None where it would be half the Earth."""
-    if not len(cells):
-        return None
-    system = H3Cells(int(resolutions(cells[:1])[0]))
-    centre = system.centre(cells)
-    slack = 2.0 * system.edge_m / 111_000.0
-    south, north = float(centre.lat.min()) - slack, float(centre.lat.max()) + slack
-    if max(abs(south), abs(north)) > 85.0 or np.ptp(centre.lon) > 180.0:
-        return None
-    wide = slack / float(np.cos(np.radians(max(abs(south), abs(north)))))
-    return float(centre.lon.min()) - wide, south, float(centre.lon.max()) + wide, north

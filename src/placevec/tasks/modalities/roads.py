@@ -27,7 +27,7 @@ class RoadModality(Modality):
         many=True,
     )
     cut: bool = option("Share segments that are long against the cells among those they pass.", True)
-    every: bool = option("Count all ways with a highway tag: also platforms, building sites and outlines of areas.", False)
+    every: bool = option("Count all highway=* ways, platforms, building sites and outlines too.", False)
     centrality: int = option("Street nodes from which shortest ways are sought, for centrality; 0: none.", 0)
     limit_m: float = option("Of these ways, in metres: as far does a row look beyond its cell.", 1000.0)
     seed: int = option("Of the draw of these nodes.", 0)
@@ -35,11 +35,12 @@ class RoadModality(Modality):
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality.compute`."""
         from placevec.features.roads.measures import RoadSettings, names_of, road_columns
-        from placevec.provenance import SourceRef
-        from placevec.sources.osm.roads import read_roads
+        from placevec.provenance import SourceRef, sha256_file
+        from placevec.tasks.modalities.around import roads_around
 
         settings = RoadSettings(names_of(self.classes), self.cut, self.centrality, self.limit_m, self.seed)
-        roads = read_roads(self.osm, every=self.every, told=told)
+        reach = self.limit_m if self.centrality else 0.0
+        roads = roads_around(self.osm, cells, reach, every=self.every, told=told)
         names, values = road_columns(roads, cells, settings, told)
         recipe: dict[str, Any] = {
             "classes": list(settings.classes),
@@ -55,8 +56,12 @@ class RoadModality(Modality):
             values=values,
             present=roads.covers(cells),
             absent=f"outside of what {name} covers",
-            sources=(SourceRef(name, licence="ODbL-1.0", attribution="© OpenStreetMap contributors"),),
-            reach_m=self.limit_m if self.centrality else 0.0,
+            sources=(
+                SourceRef(
+                    name, sha256_file(Path(self.osm)), licence="ODbL-1.0", attribution="© OpenStreetMap contributors"
+                ),
+            ),
+            reach_m=reach,
             recipe=recipe,
             notes=roads.notes,
         )

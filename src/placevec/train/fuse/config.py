@@ -56,7 +56,7 @@ class FuseTraining:
     """How a fusion network is trained."""
 
     width: int = 128  # of what is fused
-    part: int = 32  # components of a vector that say what all else tells of a modality, for each
+    part: int = 64  # components of a vector that say what all else tells of a modality, for each
     own: bool = True  # whether a vector also holds the coded columns themselves and their means around
     bins: int = 4  # of the piecewise-linear code of a named column
     unet: HexUNetConfig | None = None  # the U-Net; None: see `nn.fusion.plain_unet`

@@ -174,10 +174,27 @@ def test_frequencies_are_written_out(tmp_path: Path) -> None:
     assert np.array_equal(feed.trip, np.sort(feed.trip))
 
 
+def test_many_frequencies_are_refused_before_they_fill_the_memory(tmp_path: Path) -> None:
+    """A million seconds in each of ten thousand rows: they are counted as they come."""
+    row = "t1,00:00:00,900:00:00,1\n"
+    often = "trip_id,start_time,end_time,headway_secs\n" + 10_000 * row
+    with pytest.raises(DataError, match="over 200,000,000 calls"):
+        read_feed(write_feed(tmp_path / "town.zip", {"frequencies.txt": often}))
+
+
+def test_numbers_of_thousands_of_digits_are_none(tmp_path: Path) -> None:
+    digits = "9" * 5000
+    calls_of = SHEETS["stop_times.txt"].replace(",1\n", f",{digits}\n", 1)
+    often = f"trip_id,start_time,end_time,headway_secs\nt1,00:00:00,24:00:00,{digits}\n"
+    feed = read_feed(write_feed(tmp_path / "town.zip", {"stop_times.txt": calls_of, "frequencies.txt": often}))
+    assert feed.counts["calls without a number in their trip"] == 1
+    assert feed.counts["rows of frequencies.txt without a known trip, times and headway"] == 1
+
+
 def test_frequencies_beyond_reason_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("placevec.sources.gtfs.frequencies.MOST_CALLS", 1000)
     often = "trip_id,start_time,end_time,headway_secs\nt1,00:00:00,24:00:00,1\n"
-    with pytest.raises(DataError, match="259,200 calls; is a headway wrong"):
+    with pytest.raises(DataError, match="over 1,000 calls; is a headway wrong"):
         read_feed(write_feed(tmp_path / "town.zip", {"frequencies.txt": often}))
 
 

@@ -88,3 +88,19 @@ def test_what_is_no_speed(text: str | None) -> None:
 def test_any_tags_say_something(tags: tuple[str | None, ...]) -> None:
     found = road_rule(tags)
     assert isinstance(found, str) or (found.oneway in (-1, 0, 1) and 0 <= found.kind < len(ROAD_CLASSES))
+
+
+def test_every_way_has_a_rule_if_all_are_asked_for() -> None:
+    """As others count: what is no road is of its class or none, and nobody may use it."""
+    for tags, kind in (
+        ({"highway": "platform", "foot": "yes"}, "other"),
+        ({"highway": "pedestrian", "area": "yes"}, "pedestrian"),
+        ({"highway": "proposed"}, "other"),
+    ):
+        words = tuple(tags.get(key) for key in KEYS)
+        found = road_rule(words, every=True)
+        assert isinstance(road_rule(words), str)
+        assert isinstance(found, RoadRule)
+        assert ROAD_CLASSES[found.kind] == kind
+        assert (found.walk, found.bike, found.drive) == (False, False, False)
+    assert rule(highway="footway") == road_rule(tuple({"highway": "footway"}.get(key) for key in KEYS), every=True)

@@ -87,7 +87,6 @@ def test_chunks_and_positions_on_disk_change_nothing(
 ) -> None:
     whole = read_roads(town)
     told: list[int] = []
-    monkeypatch.setattr(roads_module, "_CHUNK", 2)
     again = [read_roads(town, on_disk=tmp_path / "new", told=lambda _, done, __: told.append(done))]
     monkeypatch.setattr(storage, "IN_MEMORY", 0)
     again.append(read_roads(town))

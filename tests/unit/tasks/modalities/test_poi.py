@@ -126,6 +126,14 @@ def test_an_extract_of_elsewhere_has_no_rows(osm: str) -> None:
     assert found.values.shape[0] == len(away)
 
 
+def test_a_file_without_any_point_is_no_city_of_zeros(tmp_path: Path) -> None:
+    town = Town()
+    town.way([(0, 0), (12, 12)], highway="residential")
+    roads = str(town.write(tmp_path / "roads.osm", bounds=(0, 0, 12, 12)))
+    with pytest.raises(DataError, match="no point of interest around the .* was it not filtered to roads"):
+        PoiModality(osm=roads).compute(CELLS)
+
+
 def test_learned_vectors(osm: str, tmp_path: Path) -> None:
     told: list[str] = []
     cells = H3Cells(10).cover(box_polygon(BOX))

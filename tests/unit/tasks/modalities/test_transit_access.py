@@ -85,6 +85,11 @@ def test_jobs_are_not_predicted_from_access_to_jobs(town: dict[str, Path], tmp_p
     assert told[0].target == "people"
 
 
+def test_a_column_that_is_not_there_is_named(town: dict[str, Path]) -> None:
+    with pytest.raises(UsageError, match=r"cells.csv has no column 'job' to count: did you mean 'jobs'"):
+        Access(osm=str(town["osm"]), opportunities=(town["cells"],), column=("job",)).compute(CELLS)
+
+
 def test_settings_that_contradict_themselves(town: dict[str, Path]) -> None:
     given = {"osm": str(town["osm"]), "opportunities": (town["cells"],), "column": ("jobs",)}
     with pytest.raises(UsageError, match="a limit stands there twice"):
