@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +11,12 @@ import shapely
 
 pytest.importorskip("hdbscan")
 
+from commands import placevec
 from generated import arcadia
 from placevec.files import write_text
 from placevec.geo.geocells import GeoCells
 from placevec.geo.regions import Regions
 from placevec.geo.sphere import LonLat
-
-
-def placevec(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "placevec", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_from_photos_to_cells(tmp_path: Path) -> None:
@@ -36,11 +30,9 @@ def test_from_photos_to_cells(tmp_path: Path) -> None:
     write_text(tmp_path / "photos.csv", "\n".join(["lon,lat", *lines]) + "\n")
 
     words = ["--min-points", "10", "--min-samples", "4", "--dense", "3km", "--sparse", "15km", "--asset", "cells.arrow"]
-    done = placevec(
-        "area", "geocells", "photos.csv", "--regions", "provinces.geojson", "-o", "cells.geojson", *words, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    made = ["area", "geocells", "photos.csv", "--regions", "provinces.geojson", *words]
+    printed, _ = placevec(tmp_path, *made, "-o", "cells.geojson")
+    records = [json.loads(line) for line in printed.splitlines()]
     assert [record["region"] for record in records] == world.province_names
     assert all(record["of_limit"] <= 1.0 and record["largest_km"] <= 15.0 for record in records)
 
@@ -55,10 +47,7 @@ def test_from_photos_to_cells(tmp_path: Path) -> None:
     assert held.mean() > 0.99
     assert sum(record["points"] for record in records) == known.sum()
 
-    again = placevec(
-        "area", "geocells", "photos.csv", "--regions", "provinces.geojson", "-o", "b.geojson", *words, cwd=tmp_path
-    )
-    assert again.returncode == 0
+    placevec(tmp_path, *made, "-o", "b.geojson")
     assert (tmp_path / "b.geojson").read_bytes() == (tmp_path / "cells.geojson").read_bytes()
     assert GeoCells.from_bytes((tmp_path / "cells.arrow").read_bytes()) == cells
     nowhere = LonLat.of(0.0, 0.0)

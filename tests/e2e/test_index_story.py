@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from commands import placevec
 from conftest import make_table
 from placevec.index import planner as planning
 from placevec.index.planner import Planner
@@ -24,19 +25,12 @@ pytest.importorskip("faiss")
 ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def placevec(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "placevec", *words], capture_output=True, text=True, check=False, env=ENV
-    )
-
-
 def test_a_table_its_index_and_what_becomes_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "chips.parquet"
     first = make_table(4000, 16)
     write_table(first, path)
-    done = placevec("index", str(path), "--kind", "hnsw", "--quiet")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows"] == 4000
+    printed, _ = placevec(tmp_path, "index", str(path), "--kind", "hnsw", "--quiet")
+    assert json.loads(printed)["rows"] == 4000
 
     monkeypatch.setattr(planning, "EXACT_ROWS", 100)
     table = open_table(path)
@@ -50,9 +44,8 @@ def test_a_table_its_index_and_what_becomes_of_them(tmp_path: Path, monkeypatch:
     # The table grows; a search with the old index is refused, an update killed on the way leaves it as it was.
     write_table(first.append(make_table(3000, 16, seed=1, prefix="q", space=first.space)), path)
     before = {part.name: part.read_bytes() for part in (tmp_path / "chips.index").iterdir()}
-    stale = placevec("index", str(path), "--check")
-    assert stale.returncode == 1
-    assert stale.stderr == (
+    _, stale = placevec(tmp_path, "index", str(path), "--check", code=1)
+    assert stale == (
         "placevec: the index of kind 'hnsw' knows 4,000 rows, the table has 7,000: bring it up to date with "
         "`placevec index TABLE --update`\n"
     )
@@ -66,14 +59,12 @@ def test_a_table_its_index_and_what_becomes_of_them(tmp_path: Path, monkeypatch:
         process.send_signal(signal.SIGKILL)
     if process.returncode == -signal.SIGKILL:
         assert {part.name: part.read_bytes() for part in (tmp_path / "chips.index").iterdir()} == before
-    done = placevec("index", str(path), "--update", "--quiet")
-    assert done.returncode == 0, done.stderr
+    placevec(tmp_path, "index", str(path), "--update", "--quiet")
     assert not list(tmp_path.glob(".chips.index.part-*"))
-    assert placevec("index", str(path), "--check").returncode == 0
+    placevec(tmp_path, "index", str(path), "--check")
 
     structure = tmp_path / "chips.index" / "index.faiss"
     structure.write_bytes(structure.read_bytes()[:-1000])
-    broken = placevec("index", str(path), "--check")
-    assert broken.returncode == 1
-    assert broken.stderr.count("\n") == 1
-    assert "were written: build it again with `placevec index TABLE`" in broken.stderr
+    _, broken = placevec(tmp_path, "index", str(path), "--check", code=1)
+    assert broken.count("\n") == 1
+    assert "were written: build it again with `placevec index TABLE`" in broken

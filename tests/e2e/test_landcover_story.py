@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ pytest.importorskip("rasterio")
 pytest.importorskip("lance")
 
 import world_files
+from commands import placevec
 from placevec.cli.main import run
 from placevec.config import load_recipe
 from placevec.index.stores import open_store
@@ -24,17 +22,12 @@ from placevec.sources.world import World
 from placevec.table import open_table, read_skipped, read_table
 
 RECIPES = Path(__file__).parents[2] / "examples" / "landcover"
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 GENERATED = {"planet"}  # their small settings read the generated country, those of others real data
 
 
-def placevec(folder: Path, *words: str, env: dict[str, str] = ENV) -> list[dict[str, Any]]:
-    """What a command prints; the test fails with its errors if it does."""
-    done = subprocess.run(
-        [sys.executable, "-m", "placevec", *words], cwd=folder, capture_output=True, text=True, check=False, env=env
-    )
-    assert done.returncode == 0, f"placevec {' '.join(words)}\n{done.stderr}"
-    return [json.loads(line) for line in done.stdout.splitlines()]
+def printed(folder: Path, *words: str) -> list[dict[str, Any]]:
+    """The records that a command prints."""
+    return [json.loads(line) for line in placevec(folder, *words)[0].splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +45,18 @@ def country(world: tuple[World, Path]) -> Path:
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_small_settings_of_a_recipe(
-    path: Path, country: Path, tmp_path: Path, request: pytest.FixtureRequest
+    path: Path, country: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = {**ENV, "PLACEVEC_DATA": ""}
     if path.stem in GENERATED:
+        monkeypatch.setenv("PLACEVEC_DATA", "")
         (tmp_path / path.stem).mkdir()
         (tmp_path / path.stem / "world").symlink_to(country)
     else:
         request.getfixturevalue("data_dir")
-        env = ENV
-    done = placevec(tmp_path, "run", str(path), "--smoke", "--quiet", env=env)
+    done = printed(tmp_path, "run", str(path), "--smoke", "--quiet")
     assert [step["step"] for step in done] == [step.name for step in load_recipe(path, smoke=True).steps]
     assert {step["state"] for step in done} == {"done"}
-    again = placevec(tmp_path, "run", str(path), "--smoke", "--quiet", env=env)
+    again = printed(tmp_path, "run", str(path), "--smoke", "--quiet")
     assert {step["state"] for step in again} == {"skipped"}
     for step in load_recipe(path, smoke=True).steps:
         if step.do == "embed":
@@ -85,7 +77,7 @@ def test_a_trial_of_the_planet_touches_nothing_else(country: Path, tmp_path: Pat
     stores = tmp_path / "planet" / "stores"
     placevec(tmp_path, *small, "--set", "vars.test=20")
     assert [store.name for store in stores.iterdir()] == ["planet-test.lance"]
-    done = placevec(tmp_path, *small)
+    done = printed(tmp_path, *small)
     assert [step["step"] for step in done if step["state"] == "done"] == ["index"]
     made = open_store(f"lance://{stores}/planet.lance").card()
     placevec(tmp_path, *small, "--set", "vars.test=50")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from commands import placevec
 from placevec.grid import EmbeddingGrid
 from placevec.table import read_table
 from placevec.table.blocks import blocks_of
@@ -18,15 +17,6 @@ from placevec.table.blocks import blocks_of
 EXAMPLES = Path(__file__).parents[2] / "examples" / "location"
 FULL = os.environ.get("PLACEVEC_STORIES") == "full"
 SMOKE = [] if FULL else ["--smoke"]
-
-
-def placevec(folder: Path, *words: str) -> str:
-    """What a command prints; the test fails with its errors if it does."""
-    run = subprocess.run(
-        [sys.executable, "-m", "placevec", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, f"placevec {' '.join(words)}\n{run.stderr}"
-    return run.stdout
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +69,7 @@ def test_the_story_command_by_command(trained: Path) -> None:
 
 
 def test_the_recipe_goes_on_where_the_command_stopped(trained: Path) -> None:
-    out = placevec(trained, "run", str(EXAMPLES / "iberia.toml"), "--quiet", *SMOKE)
+    out, _ = placevec(trained, "run", str(EXAMPLES / "iberia.toml"), "--quiet", *SMOKE)
     states = {line["step"]: line["state"] for line in map(json.loads, out.splitlines())}
     assert states["location-model"] == states["raw"] == "skipped"
     assert states["evaluate"] == states["grid"] == states["map-support"] == "done"

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from commands import placevec
+
 RECIPE = Path(__file__).parents[2] / "examples" / "retrieval" / "ucm.toml"
 FULL = os.environ.get("PLACEVEC_STORIES") == "full"
-
-
-def placevec(folder: Path, *words: str) -> tuple[str, str]:
-    """What a command prints and says; the test fails with its errors if it does."""
-    run = subprocess.run(
-        [sys.executable, "-m", "placevec", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, f"placevec {' '.join(words)}\n{run.stderr}"
-    return run.stdout, run.stderr
 
 
 @pytest.mark.real

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,20 @@ from placevec.errors import LeakError
 from placevec.geo.sphere import LonLat
 from placevec.measure.splits import seen
 from placevec.provenance import Saw
+
+# "services:log1p(jobs) (W^1)": the modality, the column in a logarithm, what a fusion did with it.
+_COLUMN = re.compile(r"^(?:[^:()]+:)?(?:log1p\((?P<inner>[^()]+)\)|(?P<plain>[^()]+?))(?: \([^()]*\))?$")
+
+
+def column_of(name: str) -> str:
+    """What a column is made of: "jobs" of "log1p(jobs)", of "services:jobs" and of "services:log1p(jobs) (W^1)"."""
+    found = _COLUMN.match(name)
+    return name if found is None else str(found["inner"] or found["plain"]).strip()
+
+
+def labels_of(saw: Sequence[Saw], dims: Sequence[str]) -> tuple[Saw, ...]:
+    """The labels that a table knows: those that its maker saw, and those that are columns of it, on all rows."""
+    return (*saw, *(Saw("", name) for name in dict.fromkeys(column_of(name) for name in dims)))
 
 
 def seen_rows(

@@ -18,6 +18,7 @@ from placevec.registry import need
 from placevec.sources.remote import RemoteFile, is_remote
 from placevec.sources.remote.mosaic import MosaicReader
 from placevec.sources.remote.named import PREFIX, open_named
+from placevec.sources.services.address import is_service
 from placevec.sources.tiles import PixelReader
 
 _SEQUENTIAL = {"JPEG", "PNG", "GIF", "WEBP", "BMP", "JPEGXL"}
@@ -166,9 +167,15 @@ class GdalReader(PixelReader):
 
 
 def open_reader(href: str, bands: Sequence[int] | None = None, *, refresh: bool = False) -> GdalReader | MosaicReader:
-    """Open a raster, or a public one by its name such as dataset:worldcover-2021; see `GdalReader`."""
+    """Open a raster, or a public one by its name such as dataset:worldcover-2021; see `GdalReader`.
+
+    Raises:
+        UsageError: it is the address of a map service.
+    """
     if href.startswith(PREFIX):
         return open_named(href, bands, refresh=refresh)
+    if is_service(href):
+        raise UsageError(f"{href} is a map service: open it with placevec.sources.services.open_service")
     return GdalReader(href, bands, refresh=refresh)
 
 

@@ -194,7 +194,7 @@ class Raster:
             return ok if self.wraps else ok & (col >= -eps) & (col <= self.width + eps)
 
     def pixel(self, lon: ArrayLike, lat: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Positions (column, row) of points in degrees, of any one shape; inf where the projection has no place."""
+        """Positions (column, row) of points in degrees, of any one shape; not finite off the projection."""
         x, y = np.asarray(lon, dtype=np.float64), np.asarray(lat, dtype=np.float64)
         if not self._lonlat:
             x, y = transformer(self.crs, inverse=False).transform(x, y)
@@ -204,7 +204,8 @@ class Raster:
             with np.errstate(invalid="ignore"):
                 x = x - self._period * np.round((x - middle) / self._period)
         det = a * e - b * d
-        return (e * (x - c) - b * (y - f)) / det, (a * (y - f) - d * (x - c)) / det
+        with np.errstate(invalid="ignore"):  # 0 times infinity, where the projection has no place
+            return (e * (x - c) - b * (y - f)) / det, (a * (y - f) - d * (x - c)) / det
 
     def lonlat(self, col: ArrayLike, row: ArrayLike) -> LonLat:
         """Points at positions (column, row), each (n,).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,16 +14,13 @@ from numpy.typing import NDArray
 from placevec.errors import SchemaError, UsageError
 from placevec.geo.cells import H3Cells, are_cells
 from placevec.geo.sphere import LonLat
-from placevec.measure.leaks import seen_rows
+from placevec.measure.leaks import column_of, seen_rows
 from placevec.provenance import Saw
 from placevec.sources.places import read_places
 from placevec.table import EmbeddingTable, Places
 from placevec.tasks.evaluate_features import read_table, read_tables
 
 Cells = NDArray[np.uint64]
-
-# "services:log1p(jobs) (W^1)": the modality, the column in a logarithm, what a fusion did with it.
-_COLUMN = re.compile(r"^(?:[^:()]+:)?(?:log1p\((?P<inner>[^()]+)\)|(?P<plain>[^()]+?))(?: \([^()]*\))?$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +63,6 @@ class CellTable:
     @cached_property
     def _order(self) -> NDArray[np.int64]:
         return np.argsort(self.cells, kind="stable").astype(np.int64)
-
-
-def column_of(name: str) -> str:
-    """What a column is made of: "jobs" of "log1p(jobs)", of "services:jobs" and of "services:log1p(jobs) (W^1)"."""
-    found = _COLUMN.match(name)
-    return name if found is None else str(found["inner"] or found["plain"]).strip()
 
 
 def cell_table(name: str, given: Any) -> CellTable:
@@ -132,7 +122,17 @@ def cell_targets(given: Any) -> Places:
     if isinstance(given, Places):
         places = given
     else:
-        places = read_places(given, id="id" if str(given).endswith((".csv", ".csv.gz")) else None)
+        csv = str(given).endswith((".csv", ".csv.gz"))
+        try:
+            places = read_places(given, id="id" if csv else None)
+        except SchemaError as error:
+            if not csv:
+                raise
+            first = str(error).partition(";")[0]
+            raise SchemaError(
+                f"{first}; a CSV of targets has the columns id, lon and lat: of any other file "
+                f"`placevec area targets {given} -o targets.parquet` makes one that is read"
+            ) from None
     cells_of(places, str(given) if isinstance(given, str | Path) else "targets")
     return places
 

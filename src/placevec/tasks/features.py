@@ -16,6 +16,7 @@ from placevec.area import StudyArea
 from placevec.config import nearest
 from placevec.errors import DataError, UsageError
 from placevec.features.modality import CellFeatures, Told
+from placevec.files import remove
 from placevec.geo.cells import are_cells
 from placevec.provenance import Space, digest_json
 from placevec.table import EmbeddingTable, Skipped, write_skipped, write_table
@@ -93,7 +94,8 @@ def cell_features(
     place = StudyArea.open(area) if isinstance(area, str | Path) else area
     own, level = _cells(place, cells, resolution)
     goal = _goal(out, place, name)
-    found = _kept(made.compute(own, told), only, name)
+    scratch = goal.with_name(f"{goal.name}.run")
+    found = _kept(made.compute_in(scratch, own, told), only, name)
     if len(found.present) != len(own):
         raise DataError(f"the modality {name!r} answered with {len(found.present)} rows for {len(own)} cells")
     if not found.present.any():
@@ -101,6 +103,7 @@ def cell_features(
     write_table(table_of(made, name, own, level, found), goal)
     reason = found.absent or "nothing is known of it"
     write_skipped(goal, (Skipped(f"{int(cell):x}", STAGE, reason) for cell in own[~found.present]))
+    remove(scratch)
     absent = int((~found.present).sum())
     have = "cell has" if absent == 1 else "cells have"
     notes = (*found.notes, *([f"{absent:,} {have} no row: {reason}"] if absent else []))

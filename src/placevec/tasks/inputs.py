@@ -43,7 +43,8 @@ class Chips(BaseModel):
     """What is read at each place: a square of a raster, measured on the ground.
 
     Attributes:
-        raster: a file, an address, or a named dataset (dataset:blue-marble, dataset:etopo20, dataset:earth-lights).
+        raster: a file, an address, a map service (XYZ, wms:…, wmts:…), or a named dataset (dataset:blue-marble,
+            dataset:etopo20, dataset:earth-lights).
         ground_m: side of the square in metres.
         pixels: side of the square in pixels.
     """
@@ -61,10 +62,12 @@ class Chips(BaseModel):
     def open(self, places: Places) -> ChipSource:
         """The chips of places."""
         from placevec.sources.chips import ChipSource
+        from placevec.sources.services import is_service
 
         raster = open_raster(self.raster)[0]
-        # Addresses of pixels are written as the user wrote them: the name of a dataset holds on every machine.
-        raster.href = self.raster
+        if not is_service(self.raster):  # its own name for itself leaves out the keys in an address
+            # Addresses of pixels are written as the user wrote them: the name of a dataset holds on every machine.
+            raster.href = self.raster
         return ChipSource(
             places,
             raster,
@@ -356,10 +359,16 @@ def cell_places(cells: NDArray[np.uint64], resolution: int) -> Places:
 def open_raster(name: str) -> tuple[Raster, tuple[SourceRef, ...]]:
     """A raster by the name of a dataset, by file or by address, and what provenance says of it.
 
-    Of a dataset of several files one is named as ``dataset:zion/nlcd2011.tif``.
+    Of a dataset of several files one is named as ``dataset:zion/nlcd2011.tif``. A map service is an address with
+    {z}, {x} and {y}, or one behind ``wms:`` or ``wmts:``, see `sources.services.open_service`.
 
     Raises UsageError if it is neither a dataset of rasters nor a file that exists.
     """
+    from placevec.sources.services import is_service, open_service
+
+    if is_service(name):
+        service = open_service(name)
+        return service, (service.ref,)
     from placevec.sources import earth
     from placevec.sources.catalog import fetch, list_datasets, source_refs
     from placevec.sources.rasters import Raster

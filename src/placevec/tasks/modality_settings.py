@@ -157,7 +157,7 @@ def input_paths(modality: Modality) -> list[str]:
     for name in modality.inputs:
         value = getattr(modality, name)
         values = value if isinstance(value, tuple | list) else [value]
-        found += [str(one) for one in values if one is not None]
+        found += [str(one) for one in values if one is not None and str(one).lower() not in modality.known]
     return found
 
 

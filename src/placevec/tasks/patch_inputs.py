@@ -60,6 +60,7 @@ class LayerOption(BaseModel):
         """The layer; UsageError or DataError where raster, band or classes are not to be had."""
         from placevec.sources.patches import Layer
         from placevec.sources.rasters import Raster
+        from placevec.sources.services import is_service
         from placevec.tasks.inputs import open_raster
 
         (raster, refs), band = open_raster(self.raster), self.band
@@ -67,15 +68,18 @@ class LayerOption(BaseModel):
             if self.band not in raster.bands:
                 raise DataError(f"{self.raster} has no band {self.band}; it has {min(raster.bands)} to {raster.count}")
             # The others need not be read, nor held in memory once for each layer.
-            if raster.href == self.raster:
+            if is_service(self.raster):
+                pass  # its bands come together
+            elif raster.href == self.raster:
                 raster, band = Raster(self.raster, bands=[self.band]), 1
             elif Path(raster.href).is_file() and raster.transform[1] == raster.transform[3] == 0:
                 # Of a dataset: a picture may not know itself where it lies.
                 (a, _, west, _, e, north), height, width = raster.transform, raster.height, raster.width
                 bounds = (west, north + e * height, west + a * width, north)
                 raster, band = Raster(raster.href, bounds=bounds, crs=raster.crs, bands=[self.band]), 1
-        # Messages and identities name the raster as the user wrote it.
-        raster.href = self.raster
+        if not is_service(self.raster):  # its own name for itself leaves out the keys in an address
+            # Messages and identities name the raster as the user wrote it.
+            raster.href = self.raster
         return Layer(self.name, raster, self.table, self.resampling, band, self.unknown, self.empty, refs)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from placevec.errors import SchemaError
 from placevec.files import whole, write_text
-from placevec.measure.leaks import refuse_leaks, seen_rows
+from placevec.measure.leaks import labels_of, refuse_leaks, seen_rows
 from placevec.measure.probe_report import ProbeReport
 from placevec.measure.probes import Progress
 from placevec.measure.probes import probe as probe_vectors
@@ -99,7 +99,8 @@ def probe(
     for target in wanted:
         name, y = target_of(target, joined)
         keep = np.arange(len(joined))
-        saw = {table_name: table.meta.saw for table_name, table in {**named, **null}.items()}
+        tables_given = {**named, **null}.items()
+        saw = {table_name: labels_of(table.meta.saw, table.meta.dims) for table_name, table in tables_given}
         if unseen:
             masks = [seen_rows(one, name, joined.lonlat(), joined.keys, len(joined)) for one in saw.values()]
             keep = np.flatnonzero(~np.any(masks, axis=0))

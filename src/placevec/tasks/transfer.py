@@ -11,7 +11,7 @@ import numpy as np
 
 from placevec.errors import SchemaError, UsageError
 from placevec.files import write_text
-from placevec.measure.leaks import refuse_leaks
+from placevec.measure.leaks import labels_of, refuse_leaks
 from placevec.measure.transfer import LABELS, City, Transfer
 from placevec.measure.transfer import transfer as transfer_vectors
 from placevec.table import EmbeddingTable, Places, StoredTable
@@ -80,7 +80,8 @@ def evaluate_transfer(
         cities = []
         for name, table, there in zip(names, tables, places, strict=True):
             label, column = target_of(target, there)
-            refuse_leaks(name, table.meta.saw, label, there.lonlat(), there.keys, count=len(there))
+            known = labels_of(table.meta.saw, table.meta.dims)
+            refuse_leaks(name, known, label, there.lonlat(), there.keys, count=len(there))
             city, missing = _city(name, label, column, table, there)
             if missing:
                 tell(f"{name}: {missing:,} places without {label} or coordinates left out")

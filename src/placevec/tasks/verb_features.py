@@ -81,8 +81,11 @@ def features_step(options: FeaturesOptions, context: Context) -> Any:
     from placevec.sources.targets import cells_of_file
     from placevec.tasks.features import cell_features
 
-    files = modality_class(options.modality).inputs
-    own = {key: _placed(context, value) if key in files else value for key, value in options.own.items()}
+    kind = modality_class(options.modality)
+    own = {
+        key: _placed(context, value) if key in kind.inputs and str(value).lower() not in kind.known else value
+        for key, value in options.own.items()
+    }
     made = cell_features(
         options.modality,
         context.path(options.out),

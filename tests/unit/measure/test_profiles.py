@@ -84,6 +84,7 @@ def test_what_is_not_known_is_left_out_of_the_means() -> None:
         ("departures_morning_per_h", "transit"),
         ("log1p(calls)", "transit"),
         ("span_h", "transit"),
+        ("log1p(points_per_km2)", "places"),
         ("log1p(headway_min)", "gaps in transit"),
         ("log1p(nearest_stop_m)", "gaps in transit"),
         ("intersections_3", "street density"),

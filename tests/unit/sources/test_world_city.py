@@ -130,7 +130,7 @@ def test_files_reach_beyond_the_cells(city, written):
 
 
 def test_buses_run_along_streets(city, written):
-    feed = read_feed(written[1]["gtfs"])
+    feed = read_feed([written[1]["gtfs"], written[1]["rail"]])
     roads = read_roads(written[1]["osm"])
     at = city.streets.col, city.streets.row
     local = [line for line in city.transit.lines if line[0].startswith("B")]
@@ -141,14 +141,15 @@ def test_buses_run_along_streets(city, written):
         assert 480 <= every <= 3600
         assert (np.diff(after) > 20).all()
         assert {(float(city.transit.stop_col[s]), float(city.transit.stop_row[s])) for s in stops} <= nodes
-    assert len(feed.where) == len({stop for _, _, stops, _, _ in city.transit.lines for stop in stops})
+    served = {(kind, stop) for _, kind, stops, _, _ in city.transit.lines for stop in stops}
+    assert len(feed.where) == len(served)  # a station of both feeds is a stop of each
     assert len(roads) > 1000
 
 
 def test_another_town_and_the_same_bytes(tmp_path):
     first, again = arcadia().city(2, 1.5), World(0).city(2, 1.5)
     one, two = first.write(tmp_path / "one"), again.write(tmp_path / "two")
-    assert set(one) == {"osm", "gtfs", "elevation", "cells", "truth", "boundary"}
+    assert set(one) == {"osm", "gtfs", "rail", "elevation", "cells", "truth", "boundary"}
     for name in one:
         assert one[name].read_bytes() == two[name].read_bytes(), name
     feature = json.loads(one["boundary"].read_text())["features"][0]

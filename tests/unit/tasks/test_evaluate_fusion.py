@@ -14,11 +14,11 @@ from fusion_fakes import cell_table_of, disk, tables_of, town
 from placevec.cli.main import app
 from placevec.errors import DataError, LeakError, SchemaError, UsageError
 from placevec.measure.fusion import fuse_plain
+from placevec.measure.leaks import column_of
 from placevec.measure.splits import block_split
 from placevec.provenance import Saw
 from placevec.table import Places, write_table
 from placevec.tasks.evaluate_fusion import evaluate_fusion
-from placevec.tasks.evaluate_fusion_inputs import column_of
 from placevec.tasks.evaluate_fusion_page import fusion_markdown
 from placevec.tasks.evaluate_fusion_rules import FusionProtocol
 from placevec.tasks.evaluate_fusion_words import headline

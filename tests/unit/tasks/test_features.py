@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from feature_fakes import Greens, register, small_area
@@ -13,7 +14,7 @@ from placevec.area import StudyArea
 from placevec.cli.main import run as cli
 from placevec.config import parse_recipe
 from placevec.errors import DataError, LeakError, RecipeError, UsageError
-from placevec.table import read_skipped, read_table
+from placevec.table import EmbeddingTable, read_skipped, read_table
 from placevec.tasks.features import cell_features
 from placevec.tasks.inputs import Input
 from placevec.tasks.modality_settings import modality_of
@@ -258,6 +259,18 @@ def test_a_modality_in_one_file_as_the_documents_tell(
     assert np.allclose(table.vectors()[:, 0], np.abs(table.lat), atol=1e-3)
     with pytest.raises(DataError, match="farther from the equator than 10 degrees"):
         cell_features("latitude", area=area, options={"limit": 10})
+
+
+def test_a_column_of_the_table_is_a_label_that_it_knows(area: StudyArea, park: str, tmp_path: Path) -> None:
+    """A user's own table says of nothing that it was seen; its column is the target even so."""
+    made = cell_features("greens", tmp_path / "g.parquet", area=area, options={"map": park, "share": 1.0})
+    table = read_table(made.path)
+    own = EmbeddingTable.of(
+        table.places(), table.vectors(), table.space, encoder="own", dims=("parks:log1p(jobs)", "lat")
+    )
+    labels = table.places().with_column("jobs", pa.array(np.arange(len(table), dtype=np.float64)))
+    with pytest.raises(LeakError, match="were fitted on the labels 'jobs'"):
+        probe({"own": own}, "jobs", labels=labels)
 
 
 def test_only_some_columns(area: StudyArea, park: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from placevec.errors import UsageError
 from placevec.features.modality import Told
 from placevec.features.rasters.moments import Moments
+from placevec.features.rasters.percentiles import Percentiles, check_percentiles
 from placevec.features.rasters.zonal import MIN_VALID, Cover, each_window
 from placevec.features.rasters.zones import Window, Zones, centres
 from placevec.geo.sphere import EARTH_RADIUS_M
@@ -49,12 +50,14 @@ class Terrain:
         present: (n,) cells of which enough is known.
         sampled: (n,) cells that hold no pixel centre: their values are those at their centre.
         reach_m: how far beyond a cell its topographic position has looked.
+        percentiles: (n, p) of the heights, in metres, as asked for.
     """
 
     values: Floats
     present: NDArray[np.bool_]
     sampled: NDArray[np.bool_]
     reach_m: float
+    percentiles: Floats
 
 
 def terrain_statistics(
@@ -65,6 +68,7 @@ def terrain_statistics(
     lowest: float = LOWEST_M,
     rings: int = RINGS,
     min_valid: float = MIN_VALID,
+    percentiles: Sequence[float] = (),
     told: Told | None = None,
 ) -> Terrain:
     """Statistics of heights and of their derivatives, over the pixels whose centres lie in cells.
@@ -83,10 +87,11 @@ def terrain_statistics(
         lowest: heights below it are taken for nodata.
         rings: steps to the neighbours of the topographic position; 0 makes it 0.
         min_valid: cells of which a smaller share is known are absent.
+        percentiles: of the heights, from 0 to 100; see `percentiles.Percentiles`.
         told: progress.
 
     Raises:
-        UsageError: `rings` is negative.
+        UsageError: `rings` is negative, or a percentile is none.
     """
     if rings < 0:
         raise UsageError(f"rings is {rings}; give 0 or more steps to the neighbours of a cell")
@@ -95,6 +100,8 @@ def terrain_statistics(
     every = np.unique(around[around != 0])
     extra = np.setdiff1d(every, zones.cells)  # cells beyond the area, of which the height alone is wanted
     wide = Zones(np.concatenate([zones.cells, extra]))
+    asked = check_percentiles(percentiles)
+    ranks = Percentiles(n, 1)
     heights, shape = Moments(len(wide), 1), Moments(len(wide), 4)
     single = np.full((len(wide), 5), np.nan)
     cover = Cover(len(wide))
@@ -102,6 +109,9 @@ def terrain_statistics(
         z, layers = _layers(raster, window, band, lowest)
         hit = np.flatnonzero((window.cell >= 0) & np.isfinite(z))
         heights.add(window.cell[hit], z[hit, None].astype(np.float32))
+        if asked:
+            own = hit[window.cell[hit] < n]
+            ranks.add(window.cell[own], z[own, None].astype(np.float32))
         whole = np.isfinite(layers).all(axis=1)
         hit = np.flatnonzero((window.cell >= 0) & (window.cell < n) & whole)
         shape.add(window.cell[hit], layers[hit].astype(np.float32))
@@ -109,11 +119,13 @@ def terrain_statistics(
     sampled = cover.seen == 0
     share = cover.share(heights.count)
     at = np.flatnonzero(sampled)
+    between = np.stack([ranks.at(each)[:, 0] for each in asked], axis=1) if asked else np.zeros((n, 0))
     mean, low, high = heights.mean[:, 0], heights.low[:, 0], heights.high[:, 0]
     if len(at):
         single[at, 0] = _heights_at(rasters, wide, at, band, lowest)
         for out in (mean, low, high):
             out[at] = single[at, 0]
+        between[at[at < n]] = single[at[at < n], :1]
         share[at] = np.isfinite(single[at]).all(axis=1)
         shape.mean[at] = np.nan_to_num(single[at, 1:])
         shape.count[at] = share[at].astype(np.int64)
@@ -126,7 +138,7 @@ def terrain_statistics(
     reach = (np.sqrt(3.0) * rings + 1.0) * zones.system.edge_m if rings else 0.0
     with np.errstate(invalid="ignore"):
         values = np.where(present[:, None], np.stack(columns, axis=1), 0.0)
-    return Terrain(values, present, sampled[:n], float(reach))
+    return Terrain(values, present, sampled[:n], float(reach), np.where(present[:, None], between, 0.0))
 
 
 def _layers(raster: Raster, window: Window, band: int, lowest: float) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from placevec.errors import SchemaError
 from placevec.features.modality import Told
 from placevec.features.rasters.moments import Moments
+from placevec.features.rasters.percentiles import Percentiles, check_percentiles
 from placevec.features.rasters.zones import OnRaster, Window, Zones, on_raster, positions, windows
 from placevec.sources.rasters import Raster, Resampling
 
@@ -36,6 +37,7 @@ class Zonal:
         share: (n,) share of the cell of which the value is known.
         sampled: (n,) cells that hold no pixel centre: their value is that of the raster at their centre.
         present: (n,) cells of which enough is known.
+        percentiles: one (n, d) for each percentile that was asked for.
     """
 
     mean: NDArray[np.float64]
@@ -46,6 +48,7 @@ class Zonal:
     share: NDArray[np.float64]
     sampled: NDArray[np.bool_]
     present: NDArray[np.bool_]
+    percentiles: tuple[NDArray[np.float64], ...] = ()
 
     def notes(self) -> tuple[str, ...]:
         """Lines for people."""
@@ -93,6 +96,7 @@ def zonal_statistics(
     min_valid: float = MIN_VALID,
     at_centre: Resampling = "bilinear",
     spread: bool = True,
+    percentiles: Sequence[float] = (),
     told: Told | None = None,
 ) -> Zonal:
     """Statistics of the pixels whose centres lie in cells, over one raster or the tiles of one.
@@ -110,9 +114,11 @@ def zonal_statistics(
         at_centre: how the value at a centre is taken: "bilinear" between pixels, or "nearest" where stored values are
             no quantities.
         spread: whether more than means is wanted: without it deviations are 0 and extremes infinite.
+        percentiles: numbers from 0 to 100, see `percentiles.Percentiles` for how exact they are and the memory.
         told: progress.
 
     Raises:
+        UsageError: a percentile is none.
         SchemaError: the rasters have different numbers of bands.
     """
     bands = {raster.count for raster in rasters}
@@ -120,6 +126,8 @@ def zonal_statistics(
         raise SchemaError(f"rasters of {' and '.join(map(str, sorted(bands)))} bands are no tiles of one raster")
     wide = columns or bands.pop()
     prepare = prepare or _all_bands
+    asked = check_percentiles(percentiles)
+    ranks = Percentiles(len(zones), wide) if asked else None
     moments, cover = Moments(len(zones), wide, spread=spread), Cover(len(zones))
     for raster, window in each_window(rasters, zones, cover, told):
         step = max(4096, _VALUES // max(wide, raster.count))
@@ -129,18 +137,21 @@ def zonal_statistics(
             values, good = _read(raster, window, part, prepare)
             cell = window.cell[part]
             moments.add(cell[good], values[good])
+            if ranks is not None:
+                ranks.add(cell[good], values[good])
     sampled = cover.seen == 0
     share = cover.share(moments.count)
     mean, low, high = moments.mean, moments.low, moments.high
+    between = () if ranks is None else tuple(ranks.at(each) for each in asked)
     if sampled.any():
         at = np.flatnonzero(sampled)
         single, known = _at_centres(rasters, zones, at, prepare, wide, at_centre)
-        for out in (mean, low, high):
+        for out in (mean, low, high, *between):
             out[at] = single
         share[at] = known
         sampled[at] = known
     present = share >= max(min_valid, 1e-9)
-    return Zonal(mean, moments.sd, low, high, moments.count, share, sampled, present)
+    return Zonal(mean, moments.sd, low, high, moments.count, share, sampled, present, between)
 
 
 def each_window(

@@ -111,7 +111,8 @@ class ConeBatchingUNet:
         """The vectors of the area; each row is written once, by the cone whose core it is in.
 
         Args:
-            net: (x, graph, present) to vectors for each level, such as a `FullAreaUNet`; set to evaluation meanwhile.
+            net: (x, graph, present) to vectors for each level, or the finest of them, such as a `FullAreaUNet`; set to
+                evaluation meanwhile.
             x: (n_0, inputs), see `cone_batch`.
             present: (n_0,) bool, which rows have data.
             out: for each level, or the finest of them, (n_l, dims_l) to write into, such as memory maps; None: new.
@@ -136,7 +137,7 @@ class ConeBatchingUNet:
                 if arrays is None:
                     sizes = self.graph.sizes
                     arrays = [
-                        np.zeros((n, state.shape[1]), dtype=np.float32) for n, state in zip(sizes, states, strict=True)
+                        np.zeros((n, state.shape[1]), dtype=np.float32) for n, state in zip(sizes, states, strict=False)
                     ]
                 for array, state, core in zip(arrays, states, cone.core, strict=False):
                     _write(array, state, core)

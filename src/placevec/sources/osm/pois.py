@@ -127,7 +127,7 @@ class _Found:
     def _points(self, block: Block) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Rows of nodes that have a place on the Earth, and their points."""
         self._left_out(int((~block.known).sum()))
-        return np.flatnonzero(block.known), shapely.points(block.lonlat[block.known])
+        return np.flatnonzero(block.known), np.asarray(shapely.points(block.lonlat[block.known]))
 
     def _ways(self, block: Block) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Rows of ways, and their lines and areas; closed ways that are no simple polygon are put aside for osmium."""
@@ -144,7 +144,7 @@ class _Found:
         self._left_out(int((~closed).sum() - long.sum()))
 
         simple = ring & whole & (block.size > 3) & (block.values(("area",))[:, 0] < 0)
-        areas = shapely.polygons(_of_nodes(shapely.linearrings, block, simple))
+        areas = np.asarray(shapely.polygons(_of_nodes(shapely.linearrings, block, simple)))
         valid = shapely.is_valid(areas)
         inner = np.flatnonzero(simple)
         self.unsure.update(block.id[ring & ~simple].tolist(), block.id[inner[~valid]].tolist())

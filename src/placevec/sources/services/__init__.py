@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from placevec.sources.services.opening import ServiceRaster, is_service, open_service
+from placevec.sources.services.address import is_service
+from placevec.sources.services.opening import ServiceRaster, open_service
 
 __all__ = ["ServiceRaster", "is_service", "open_service"]

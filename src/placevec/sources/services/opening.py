@@ -15,6 +15,7 @@ from placevec.errors import FormatError, UsageError
 from placevec.provenance import SourceRef
 from placevec.sources.reader_raster import ReaderRaster
 from placevec.sources.remote.http import shown
+from placevec.sources.services.address import is_service
 from placevec.sources.services.client import Client
 from placevec.sources.services.levels import Frame, xyz_frame
 from placevec.sources.services.wms import wms_frame
@@ -25,11 +26,6 @@ BANDS = 3
 _HELD = 96  # decoded tiles in memory: 25 MB of 256 x 256 pixels
 _OPTIONS = ("zoom", "side", "resolution", "matrix")
 _SIDE = {"xyz": 256, "wms": 512}
-
-
-def is_service(name: str) -> bool:
-    """Whether `name` is an address that `open_service` understands, rather than that of a file."""
-    return name.startswith(("wms:", "wmts:")) or ("://" in name and any(part in name for part in ("{z}", "{q}")))
 
 
 class ServiceRaster(ReaderRaster):

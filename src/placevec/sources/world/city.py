@@ -1,7 +1,7 @@
 """A town of the generated country as a city to fuse: all that its embeddings are made of, and targets that are known.
 
 ``World(0).city()`` is the largest town within 6.5 km of its middle: a thousand H3 cells of resolution 9. Its files have
-the form in which real cities come: an OpenStreetMap extract, a GTFS feed, an elevation model, and a CSV of cells
+the form in which real cities come: an OpenStreetMap extract, two feeds of GTFS, an elevation model, and a CSV of cells
 with population, schools, jobs and healthcare.
 
 Where the numbers come from (means over a cell of A km² of land; u built-up intensity, b share of business, g share of
@@ -152,9 +152,9 @@ class City:
         """Write what is known of the city, the same bytes every time on one machine.
 
         Returns:
-            The paths by name: osm (roads and places, .osm.pbf), gtfs (.zip), elevation (GeoTIFF, metres), cells (CSV:
-            id, lon, lat, population, schools, jobs, healthcare), truth (CSV: id, population, jobs as expected) and
-            boundary (GeoJSON).
+            The paths by name: osm (roads and places, .osm.pbf), gtfs and rail (feeds of the buses and of the trains,
+            .zip), elevation (GeoTIFF, metres), cells (CSV: id, lon, lat, population, schools, jobs, healthcare), truth
+            (CSV: id, population, jobs as expected) and boundary (GeoJSON).
 
         Raises:
             MissingExtra: osmium or rasterio is not installed.

@@ -341,10 +341,10 @@ class World:
             crs: coordinate system of the rasters; by default longitude and latitude (EPSG:4326).
 
         Returns:
-            The paths by name: boundary, provinces, towns, pois, roads (GeoJSON), the RASTERS (GeoTIFF), photos and
-            chips (folders), photos.csv, captions.json (the form of Karpathy's split files), gtfs.zip, targets.csv,
-            urban.csv (population and price of the cells of towns), and country.osm.pbf, which is left out with a
-            warning where osmium (the extra `osm`) is not installed.
+            The paths by name: boundary, provinces, towns, pois, roads (GeoJSON), the RASTERS (GeoTIFF), classes.json
+            (of the land cover), photos and chips (folders), photos.csv, captions.json (the form of Karpathy's split
+            files), gtfs.zip, targets.csv, urban.csv (population and price of the cells of towns), and country.osm.pbf,
+            which is left out with a warning where osmium (the extra `osm`) is not installed.
         """
         from placevec.sources.world.write import write_world
 

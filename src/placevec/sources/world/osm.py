@@ -15,7 +15,7 @@ from placevec.geo.sphere import LonLat
 from placevec.registry import need
 from placevec.sources.world.grid import Grid
 from placevec.sources.world.osm_ways import Ways, Window, highway_ways, inside, street_ways
-from placevec.sources.world.places import Pois, Transit
+from placevec.sources.world.places import BUS, RAIL, Pois, Transit
 from placevec.sources.world.streets import street_reach_m
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ TAGS: dict[str, tuple[str, str]] = {
     "office/government": ("office", "government"),
 }
 """The tag of each category of places."""
-_STOPS = {2: {"railway": "station"}, 3: {"highway": "bus_stop"}}  # by the type of route that calls there, as in GTFS
+_STOPS = {RAIL: {"railway": "station"}, BUS: {"highway": "bus_stop"}}
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,7 @@ CATEGORIES: dict[str, dict[str, tuple[float, float, float]]] = {
     "transport": {"fuel": (4, 1.0, 0), "parking": (6, 0.5, 8000)},
     "office": {"company": (8, 0.5, 12000), "government": (1.2, 0.2, 30000)},
 }
+RAIL, BUS = 2, 3  # types of routes, as GTFS numbers them
 # Outside of towns: where they lie decides.
 WILD = {"tourism/viewpoint": 40, "tourism/campsite": 30, "leisure/beach": 40, "transport/service": 25}
 

@@ -93,4 +93,6 @@ def people_per_km2(urban: Floats, cropland: Floats, coast_km: Floats, slope: Flo
 
 def price_of(urban: Floats, coast_km: Floats, town_km: Floats, temperature: Floats) -> Floats:
     """The function of `price`, of means over cells (n,)."""
-    return 900 + 1500 * urban + 700 * np.exp(-coast_km / 8) + 500 * np.exp(-town_km / 12) + 12 * temperature
+    by_coast, by_town = np.exp(-coast_km / 8), np.exp(-town_km / 12)
+    found: Floats = 900 + 1500 * urban + 700 * by_coast + 500 * by_town + 12 * temperature
+    return found

@@ -71,6 +71,7 @@ def write_world(world: World, folder: Path, crs: str | None) -> dict[str, Path]:
     for name in ("dem", "landcover_2015", "landcover_2025", "imagery_2015", "imagery_2025", "lights"):
         paths[name] = folder / f"{name}.tif"
         _raster(world, name, paths[name], crs)
+    text("classes.json", _classes())
     text("photos.csv", _photos(world, folder / "photos"))
     text("captions.json", _captions(world, folder / "chips"))
     paths["photos"], paths["chips"], paths["gtfs.zip"] = folder / "photos", folder / "chips", folder / "gtfs.zip"
@@ -174,6 +175,15 @@ def _raster(world: World, name: str, path: Path, crs: str | None) -> None:
         if name.startswith("imagery"):
             for band, label in enumerate(BANDS, 1):
                 out.set_band_description(band, label)
+
+
+def _classes() -> str:
+    """The class table of the land-cover rasters, as `placevec.sources.classes` reads it."""
+    rows = [
+        {"code": key, "name": name, "colour": "#{:02x}{:02x}{:02x}".format(*COLOURS[key])}
+        for key, name in CLASSES.items()
+    ]
+    return json.dumps({"name": "arcadia", "classes": rows, "nothing": [0]}, indent=1) + "\n"
 
 
 def _warped(world: World, name: str, pixels: NDArray[Any], crs: str) -> tuple[NDArray[Any], tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from placevec.files import whole, write_bytes, write_text
 from placevec.geo.cells import H3Cells
 from placevec.registry import need
 from placevec.sources.world.osm import country_extract, write_osm
+from placevec.sources.world.places import BUS, RAIL
 from placevec.sources.world.sheets import csv_text, texts
 from placevec.sources.world.timetable import gtfs
 
@@ -25,14 +27,17 @@ def write_city(city: City, folder: Path) -> dict[str, Path]:
     """See `City.write`."""
     paths = {
         "osm": folder / "osm.pbf",
-        "gtfs": folder / "gtfs.zip",
+        "gtfs": folder / "buses.zip",
+        "rail": folder / "rail.zip",
         "elevation": folder / "elevation.tif",
         "cells": folder / "cells.csv",
         "truth": folder / "truth.csv",
         "boundary": folder / "boundary.geojson",
     }
     write_osm(paths["osm"], country_extract(city.world, city.window, pois=[city.pois], transit=city.transit))
-    write_bytes(paths["gtfs"], gtfs(city.transit, city.world.grid, f"{city.name} Transit"))
+    for name, kind, agency in (("gtfs", BUS, f"{city.name} Buses"), ("rail", RAIL, f"{city.world.name} Rail")):
+        lines = [line for line in city.transit.lines if line[1] == kind]
+        write_bytes(paths[name], gtfs(replace(city.transit, lines=lines), city.world.grid, agency))
     _elevation(city, paths["elevation"])
     ids = [f"{cell:x}" for cell in city.cells.tolist()]
     where = H3Cells(9).centre(city.cells)

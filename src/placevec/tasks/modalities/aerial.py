@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.encoders.base import unit_rows
+from placevec.encoders.base import Encoder, unit_rows
 from placevec.errors import UsageError
 from placevec.features.modality import CellFeatures, Told
 from placevec.geo.cells import H3Cells
@@ -24,11 +26,13 @@ from placevec.table import Places
 from placevec.tasks.encoders import build_encoder
 from placevec.tasks.inputs import cell_places
 from placevec.tasks.modalities.base import Modality, option
+from placevec.tasks.modalities.finished import Finished, Part, counts_of, state_of, text_of
 from placevec.tasks.modalities.opening import check_share, open_rasters, raster_names
 from placevec.tasks.modalities.vectors import component_names
 
 CHIPS = (1, 7)
 _BATCH = 64  # chips that are cut and encoded at once
+_PART = 256  # chips whose vectors are kept together: at most so many are lost when a run is killed
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class AerialModality(Modality):
     """Vector of the picture of each cell: any orthophoto (file, folder of sheets, XYZ, WMTS, WMS) through an encoder.
 
     Each cell is one square picture around its centre; or seven, around the centres of its finer cells, whose vectors
-    are averaged. Pictures of a service are kept on disk: a run that was stopped asks for the others only.
+    are averaged. Vectors are kept beside the output until all are there, and pictures of a service on disk: a run that
+    was killed goes on.
     """
 
     example: ClassVar[str] = (
@@ -58,6 +63,13 @@ class AerialModality(Modality):
 
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """See `Modality`."""
+        return self._compute(None, cells, told)
+
+    def compute_in(self, folder: Path, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
+        """See `Modality`."""
+        return self._compute(folder, cells, told)
+
+    def _compute(self, folder: Path | None, cells: NDArray[np.uint64], told: Told | None) -> CellFeatures:
         if not self.model:
             raise UsageError(
                 "which encoder? give --model: a model folder (placevec train --objective image), "
@@ -75,15 +87,22 @@ class AerialModality(Modality):
         sums = np.zeros((len(cells), encoder.dims))
         counts = np.zeros(len(cells), dtype=np.int64)
         reasons: Counter[str] = Counter()
-        for first in range(0, len(places), _BATCH):
-            batch = source.read(np.arange(first, min(first + _BATCH, len(places)), dtype=np.int64))
-            if len(batch):
-                own = of_cell[batch.rows]
-                np.add.at(sums, own, encoder.encode(batch.data).astype(np.float64))
-                counts += np.bincount(own, minlength=len(cells))
-            reasons.update(skip.reason for skip in batch.skipped)
+        finished, resumed = Finished(folder, self._about(cells, raster, encoder)), 0
+        for number, first in enumerate(range(0, len(places), _PART)):
+            stop = min(first + _PART, len(places))
+            part = finished.get(number)
+            if part is None:
+                part = _vectors(source, encoder, first, stop)
+                finished.put(number, part)
+            else:
+                resumed += stop - first
+            own = of_cell[part["rows"]]
+            np.add.at(sums, own, part["vectors"].astype(np.float64))
+            counts += np.bincount(own, minlength=len(cells))
+            reasons.update(counts_of(part["reasons"]))
             if told is not None:
-                told("pictures", min(first + _BATCH, len(places)), len(places))
+                told("pictures", stop, len(places))
+        went_on = (f"went on with a run that had {resumed:,} of {len(places):,} pictures",) if resumed else ()
         present = counts > 0
         values = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
         if self.chips > 1 and encoder.card.normalized:
@@ -98,8 +117,16 @@ class AerialModality(Modality):
             reach_m=_reach(system, finer, ground, self.chips),
             recipe={**asdict(self), "weights_sha256": encoder.card.weights_sha256, "ground_m": ground},
             saw=tuple(encoder.card.saw),
-            notes=tuple(f"{count:,} pictures left out: {why}" for why, count in reasons.most_common(5)),
+            notes=(*went_on, *(f"{count:,} pictures left out: {why}" for why, count in reasons.most_common(5))),
         )
+
+    def _about(self, cells: NDArray[np.uint64], raster: Raster, encoder: Encoder) -> list[Any]:
+        """All that the vectors depend on."""
+        size = [raster.width, raster.height, list(raster.transform), list(raster.bands)]
+        files = [name for given in self.raster for name in ([given] if is_service(given) else raster_names([given]))]
+        model = [self.model, encoder.card.weights_sha256, encoder.dims]
+        settings = [self.chips, self.ground_m, self.pixels, self.min_valid, _PART]
+        return [hashlib.sha256(cells.tobytes()).hexdigest(), state_of(files), size, model, settings]
 
     def _open(self, ground: float) -> tuple[Raster, tuple[SourceRef, ...]]:
         told: dict[str, Any] = {"licence": self.licence or "", "attribution": self.attribution or ""}
@@ -118,6 +145,19 @@ class AerialModality(Modality):
             refs = (SourceRef(href=self.raster[0]),)
         given = {name: value for name, value in told.items() if value}
         return raster, tuple(replace(ref, **given) for ref in refs)
+
+
+def _vectors(source: ChipSource, encoder: Encoder, first: int, stop: int) -> Part:
+    """The vectors of the pictures `first` to `stop`, their numbers, and why others have none."""
+    reasons: Counter[str] = Counter()
+    rows, vectors = [np.zeros(0, dtype=np.int64)], [np.zeros((0, encoder.dims), dtype=np.float32)]
+    for start in range(first, stop, _BATCH):
+        batch = source.read(np.arange(start, min(start + _BATCH, stop), dtype=np.int64))
+        reasons.update(skip.reason for skip in batch.skipped)
+        if len(batch):
+            rows.append(np.asarray(batch.rows, dtype=np.int64))
+            vectors.append(encoder.encode(batch.data))
+    return {"rows": np.concatenate(rows), "vectors": np.concatenate(vectors), "reasons": text_of(reasons)}
 
 
 def _chip_places(cells: NDArray[np.uint64], system: H3Cells, chips: int) -> tuple[Places, NDArray[np.int64]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,11 +38,21 @@ class Modality(ABC):
     Attributes:
         example: a command, for the help.
         inputs: the fields that name files, so that a recipe knows what has to be there.
+        known: what such a field may say that is no file, such as the name of a class table.
     """
 
     example: ClassVar[str] = ""
     inputs: ClassVar[Sequence[str]] = ()
+    known: ClassVar[Sequence[str]] = ()
 
     @abstractmethod
     def compute(self, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
         """The features of `cells` (n,), H3 cells of one resolution, distinct, in any order."""
+
+    def compute_in(self, folder: Path, cells: NDArray[np.uint64], told: Told | None = None) -> CellFeatures:
+        """`compute` with a folder in which what is finished may be kept, so that a run that was killed goes on.
+
+        The folder need not exist; the caller removes it when the features are written.
+        """
+        del folder
+        return self.compute(cells, told)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from placevec.errors import UsageError
 from placevec.features.modality import CellFeatures, Told
 from placevec.features.rasters import Zones, count_classes
-from placevec.sources.classes import class_table
+from placevec.sources.classes import TABLES, class_table
 from placevec.tasks.modalities.base import Modality, option
 from placevec.tasks.modalities.opening import check_band, check_share, open_rasters
 
@@ -24,7 +24,8 @@ class LandCoverModality(Modality):
     example: ClassVar[str] = (
         "placevec area features landcover AREA --raster worldcover.tif --classes worldcover -o landcover.parquet"
     )
-    inputs: ClassVar[Sequence[str]] = ("raster",)
+    inputs: ClassVar[Sequence[str]] = ("raster", "classes")
+    known: ClassVar[Sequence[str]] = tuple(TABLES)
 
     raster: tuple[str, ...] = option("Classes: a file, a folder of tiles, an address, a dataset", many=True)
     classes: str = option("Class table: nlcd, worldcover, lc100, corine, or a JSON file of your own")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from placevec.errors import UsageError
 from placevec.features.modality import CellFeatures, Told
 from placevec.features.rasters import Zones, zonal_statistics
+from placevec.features.rasters.percentiles import check_percentiles
 from placevec.provenance import Space
 from placevec.registry import need
 from placevec.sources.rasters import Raster
@@ -35,6 +36,7 @@ class RasterModality(Modality):
 
     raster: tuple[str, ...] = option("Values: a file, a folder of tiles, an address, a dataset", many=True)
     statistics: tuple[str, ...] = option("Of each band: mean, sd, min, max", ("mean",), many=True)
+    percentile: tuple[float, ...] = option("Also this percentile of each band, such as 10 or 50", (), many=True)
     names: tuple[str, ...] = option("Names of the bands; by default those in the file, else band1 ...", (), many=True)
     unit: bool = option("The bands are one vector, of length 1", False)
     space: str | None = option("With unit: the name of the vectors' Space, for which you vouch", None)
@@ -45,8 +47,9 @@ class RasterModality(Modality):
         odd = next((name for name in self.statistics if name not in _STATISTICS), None)
         if odd is not None or not self.statistics:
             raise UsageError(f"no statistic is called {odd!r}; choose of {', '.join(_STATISTICS)}")
-        if self.unit and self.statistics != ("mean",):
-            raise UsageError("with unit there are means alone: leave out the statistics")
+        if self.unit and (self.statistics != ("mean",) or self.percentile):
+            raise UsageError("with unit there are means alone: leave out the statistics and percentiles")
+        percentiles = check_percentiles(self.percentile)
         if self.space is not None and not self.unit:
             raise UsageError("a Space is for vectors: give unit as well")
         rasters, refs = open_rasters(self.raster)
@@ -57,11 +60,13 @@ class RasterModality(Modality):
             prepare=unit_pixels if self.unit else None,
             min_valid=check_share(self.min_valid),
             spread=self.statistics != ("mean",),
+            percentiles=percentiles,
             told=told,
         )
         parts = {"mean": found.mean, "sd": found.sd, "min": found.low, "max": found.high}
-        values = np.concatenate([parts[name] for name in self.statistics], axis=1)
+        values = np.concatenate([*(parts[name] for name in self.statistics), *found.percentiles], axis=1)
         names = tuple(band if name == "mean" else f"{band}_{name}" for name in self.statistics for band in bands)
+        names += tuple(f"{band}_p{each:g}" for each in percentiles for band in bands)
         present, notes = found.present, found.notes()
         space = None
         if self.unit:

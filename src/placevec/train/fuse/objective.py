@@ -38,7 +38,8 @@ class FuseModule(nn.Module):
     def __init__(self, net: FusionNet, config: FuseTraining, labels: int = 0) -> None:
         super().__init__()
         self.net, self.config = net, config
-        self.head = nn.Linear(net.config.dims, labels) if labels else None
+        parts = net.config.part * len(net.config.modalities)
+        self.head = nn.Linear(parts, labels) if labels else None
 
     def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> Tensor:
         """The loss of an area or of some of its cones; cells under `learn` count."""

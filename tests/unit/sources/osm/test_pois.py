@@ -13,7 +13,6 @@ from placevec.errors import FormatError
 from placevec.geo.boxes import in_box
 from placevec.geo.cells import H3Cells
 from placevec.geo.sphere import LonLat
-from placevec.sources.osm import pois as pois_module
 from placevec.sources.osm import read_pois, read_tree, storage
 
 
@@ -65,12 +64,9 @@ def test_what_is_found_once(town: Path) -> None:
     assert pois.category.dtype == np.int16
 
 
-def test_chunks_and_positions_on_disk_change_nothing(
-    town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_positions_on_disk_change_nothing(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_pois(town)
     told: list[int] = []
-    monkeypatch.setattr(pois_module, "_CHUNK", 2)
     monkeypatch.setattr(storage, "IN_MEMORY", 0)
     again = read_pois(town, on_disk=tmp_path, told=lambda _, done, __: told.append(done))
     for name in ("lon", "lat", "category", "id", "name"):
@@ -95,6 +91,26 @@ def test_without_a_header_the_roads_say_how_far_a_file_reaches(tmp_path: Path) -
     nothing = read_pois(Town().write(tmp_path / "b.osm"))
     assert len(nothing) == 0
     assert nothing.covered.is_empty
+
+
+def test_odd_outlines(tmp_path: Path) -> None:
+    town = Town()
+    town.way([(0, 0), (2, 2), (2, 0), (0, 2), (0, 0)], amenity="school", name="Crossed")  # w1: no area
+    town.square(5, 0, 1, amenity="cafe", area="no")  # w2: the line around, and no area
+    town.way([(7, 0), (8, 0), (7, 0)], amenity="bank")  # w3: there and back
+    town.way([(9, 0), (9, 0)], amenity="bank")  # w4: a point
+    town.raw_way([], amenity="bank")  # w5: nothing
+    town.way([(10, 0), (11, 0), (11, 1), (11, 1), (10, 1), (10, 0)], amenity="fuel")  # w6: one corner twice
+    town.way([(12, 0), (13, 0), (13, 1), (13, 3), (13, 1), (12, 1), (12, 0)], amenity="taxi")  # w7: with a spike
+    outer, inner = town.square(20, 0, 4, building="yes"), town.square(21, 1, 1)
+    town.relation(outer, inner, shop="mall", building="yes")
+    pois = read_pois(town.write(tmp_path / "a.osm"))
+    assert dict(zip(pois.id, (pois.tree.names[k] for k in pois.category), strict=True)) == {
+        "w6": "fuel",
+        "w7": "taxi",
+        "r1": "mall",
+    }
+    assert pois.counts["objects left out: nodes of them are missing in the file"] == 1
 
 
 @pytest.mark.real

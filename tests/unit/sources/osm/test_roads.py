@@ -17,7 +17,6 @@ from placevec.geo.boxes import in_box
 from placevec.geo.cells import H3Cells
 from placevec.geo.sphere import LonLat
 from placevec.sources.osm import ROAD_CLASSES, Roads, covers, read_roads, storage
-from placevec.sources.osm import roads as roads_module
 from placevec.sources.osm.covered import covered
 
 
@@ -82,9 +81,7 @@ def test_what_is_left_out_is_counted(town: Path) -> None:
     assert "4 nodes missing in the file" in roads.notes
 
 
-def test_chunks_and_positions_on_disk_change_nothing(
-    town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_positions_on_disk_change_nothing(town: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = read_roads(town)
     told: list[int] = []
     again = [read_roads(town, on_disk=tmp_path / "new", told=lambda _, done, __: told.append(done))]

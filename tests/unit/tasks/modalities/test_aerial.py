@@ -24,7 +24,10 @@ from placevec.sources.rasters import Raster
 from placevec.sources.services import opening
 from placevec.sources.services.client import Client
 from placevec.sources.vrt import open_sheets
+from placevec.table import read_table
+from placevec.tasks.features import cell_features
 from placevec.tasks.inputs import cell_places
+from placevec.tasks.modalities import aerial
 from placevec.tasks.modalities.aerial import AerialModality
 from raster_writer import write_raster
 from tile_server import MapServer, serve_map
@@ -234,7 +237,6 @@ def test_landsat_s_six_bands_per_cell(data_dir: Path, tmp_path: Path) -> None:
 def test_twelve_bands_of_sentinel_2_through_an_image_encoder(data_dir: Path, tmp_path: Path) -> None:
     """The patches as image files through `embed`, and one of them cell by cell: one encoder of twelve bands."""
     from placevec.sources.images import ImageFiles
-    from placevec.table import read_table
     from placevec.tasks.embed import embed
 
     every = tuple(range(1, 13))
@@ -254,3 +256,61 @@ def test_twelve_bands_of_sentinel_2_through_an_image_encoder(data_dir: Path, tmp
     assert found.values.shape == (19, 8)
     assert found.present.all()
     assert found.values.std(axis=0).min() > 0.01
+
+
+def test_a_run_that_was_killed_goes_on(six: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, model = six
+    monkeypatch.setattr(aerial, "_PART", 5)
+    cells = cells_at(*middle_of(path))  # 19: four parts
+    settings = AerialModality(raster=(str(path),), model=model, pixels=PIXELS)
+    whole = settings.compute(cells)
+    read = ChipSource.read
+    asked: list[int] = []
+
+    def killed(source: ChipSource, rows: Any, *args: Any) -> Any:
+        asked.extend(rows.tolist())
+        if 12 in rows:
+            raise KeyboardInterrupt
+        return read(source, rows, *args)
+
+    out = tmp_path / "aerial.parquet"
+    monkeypatch.setattr(ChipSource, "read", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cell_features(settings, out, cells=cells)
+    kept = list((tmp_path / "aerial.parquet.run").rglob("*.npz"))
+    assert len(kept) == 2
+    kept[1].write_bytes(b"cut short")  # such a part is made again
+    asked.clear()
+    monkeypatch.setattr(ChipSource, "read", lambda source, rows: asked.extend(rows.tolist()) or read(source, rows))
+    steps: list[tuple[str, int, int]] = []
+    summary = cell_features(settings, out, cells=cells, told=lambda *step: steps.append(step))
+    done = int(kept[0].stem) * 5
+    assert asked == [row for row in range(19) if not done <= row < done + 5]
+    assert summary.notes[0] == "went on with a run that had 5 of 19 pictures"
+    assert steps == [("pictures", done, 19) for done in (5, 10, 15, 19)]
+    assert [each.name for each in tmp_path.iterdir()] == [out.name]  # nothing is left beside it
+    table = read_table(out)
+    own = dict(zip(table.places().column("h3").tolist(), table.embeddings(), strict=True))
+    np.testing.assert_array_equal([own[int(cell)] for cell in cells], whole.values)
+
+
+def test_what_was_kept_for_other_pictures_is_not_taken(six: tuple[Path, str], tmp_path: Path) -> None:
+    path, model = six
+    cells = cells_at(*middle_of(path), k=0)
+    for pixels in (PIXELS, 2 * PIXELS):
+        settings = AerialModality(raster=(str(path),), model=model, pixels=pixels)
+        found = settings.compute_in(tmp_path / "run", cells)
+        assert len(list((tmp_path / "run").iterdir())) == 1
+        assert not any("went on" in note for note in found.notes)
+        again = settings.compute_in(tmp_path / "run", cells)
+        assert again.notes[0] == "went on with a run that had 1 of 1 pictures"
+        np.testing.assert_array_equal(again.values, found.values)
+    rng = np.random.default_rng(5)
+    write_raster(tmp_path / "a.tif", rng.integers(0, 255, (6, 60, 60)).astype(np.uint8), west=288_776.0,
+                 north=9_120_760.0, pixel=120.0, crs="EPSG:31985")  # fmt: skip
+    settings = AerialModality(raster=(str(tmp_path / "a.tif"),), model=model, pixels=PIXELS)
+    first = settings.compute_in(tmp_path / "run", cells)
+    write_raster(tmp_path / "a.tif", rng.integers(0, 99, (6, 60, 60)).astype(np.uint8), west=288_776.0,
+                 north=9_120_760.0, pixel=120.0, crs="EPSG:31985")  # fmt: skip
+    second = settings.compute_in(tmp_path / "run", cells)
+    assert not np.array_equal(first.values, second.values)
