@@ -17,9 +17,9 @@ PAGES = Path(__file__).parent / "verbs"
 TERMINAL = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
 BEGIN, END = "<!-- help: made by docs/make_verbs.py -->", "<!-- end of help -->"
 GROUPS = {
-    "area": ["new", "info", "captions", "stencil", "patches", "geocells", "features", "targets"],
+    "area": ["new", "info", "captions", "stencil", "patches", "geocells", "features", "graph", "targets"],
     "data": ["list", "fetch", "verify", "photos", "crawl flickr", "crawl google-places"],
-    "evaluate": ["location", "retrieval", "evidence", "landscape", "geolocation"],
+    "evaluate": ["location", "retrieval", "evidence", "landscape", "geolocation", "fusion", "transfer"],
 }
 
 

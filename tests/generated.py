@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import lru_cache
+from pathlib import Path
 
 from placevec.sources.world import World
 
@@ -11,3 +13,15 @@ from placevec.sources.world import World
 def arcadia() -> World:
     """The small country of seed 0."""
     return World(0)
+
+
+@lru_cache(maxsize=1)
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="arcadia-")
+
+
+@lru_cache(maxsize=1)
+def written() -> tuple[Path, dict[str, Path]]:
+    """Its files: the folder, which is only read, and what `World.write` answers."""
+    folder = Path(_folder().name)
+    return folder, arcadia().write(folder)

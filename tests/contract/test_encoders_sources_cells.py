@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tiny_fisher
+from generated import arcadia
 from placevec.encoders.base import ModelCard
 from placevec.encoders.baselines import SinCos
 from placevec.encoders.hf import HfImageEncoder
@@ -29,7 +30,6 @@ from placevec.sources.base import ArraySource
 from placevec.sources.chips import ChipSource
 from placevec.sources.places import LonLatSource
 from placevec.sources.rasters import Raster
-from placevec.sources.world import World
 from placevec.table import Places
 from placevec.tasks.inputs import InputSource
 from placevec.testing import check_cells, check_encoder, check_source
@@ -121,7 +121,7 @@ def test_sources_of_chips(edge: str) -> None:
 
 
 def test_sources_of_the_generated_country(tmp_path: Path) -> None:
-    world = World()
+    world = arcadia()
     check_source(world.chip_source())
     check_source(world.photo_source())
     from placevec.area import StudyArea

@@ -12,11 +12,11 @@ pytest.importorskip("hdbscan")
 pytest.importorskip("PIL")
 pytest.importorskip("rasterio")
 
+from generated import arcadia, written
 from placevec.cli.main import run
 from placevec.config import load_recipe
 from placevec.encoders.locator import Locator
 from placevec.sources.photos import read_photo_list
-from placevec.sources.world import World
 from placevec.table import read_skipped
 
 RECIPE = Path(__file__).parents[2] / "examples" / "geolocation" / "country.toml"
@@ -27,8 +27,9 @@ def test_the_small_settings_of_the_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    world = World()
-    world.write(tmp_path / "country" / "world")
+    world = arcadia()
+    (tmp_path / "country").mkdir()
+    (tmp_path / "country" / "world").symlink_to(written()[0])
     capsys.readouterr()
 
     def states() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,19 @@ pytest.importorskip("matplotlib")
 from generated import arcadia
 from placevec.cli.main import run
 from placevec.config import load_recipe
-from placevec.sources.world import write
+from placevec.features.graphs import access_graph
+from placevec.sources.osm import read_roads
+from placevec.sources.world import World, write
 from placevec.sources.world.osm import country_extract, write_osm
 from placevec.table import open_table
 
+FULL = os.environ.get("PLACEVEC_STORIES") == "full"
 RECIPE = Path(__file__).parents[2] / "examples" / "fusion" / "country.toml"
 
 
-def _world(folder: Path) -> None:
+def _write(world: World, folder: Path) -> None:
     """What the recipe reads of the files that `World.write` writes."""
     folder.mkdir(parents=True)
-    world = arcadia()
     write_osm(folder / "country.osm.pbf", country_extract(world))
     (folder / "gtfs.zip").write_bytes(write._gtfs(world))
     (folder / "urban.csv").write_text(write._urban(world))
@@ -42,7 +45,7 @@ def test_the_small_settings_of_the_recipe(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     home = tmp_path / "country"
-    _world(home / "world")
+    _write(arcadia(), home / "world")
     assert run(["area", "new", "country", "--cells", str(home / "world" / "urban.csv")]) == 0, capsys.readouterr().err
     capsys.readouterr()
 
@@ -67,3 +70,18 @@ def test_the_small_settings_of_the_recipe(
     assert target["target"] == "population"
     assert scores["concat"] > 0.6 > scores["coordinates · kNN"]
     assert {"fused", "untrained fused"} <= set(scores)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="PLACEVEC_STORIES=full makes the larger countries")
+@pytest.mark.parametrize(("size", "low", "high"), [("medium", 8_000, 12_000), ("large", 80_000, 120_000)])
+def test_larger_countries(tmp_path: Path, size: str, low: int, high: int) -> None:
+    """Their cells lie in what the extract covers, and most have a road to a neighbour."""
+    world = World(0, size)
+    _write(world, tmp_path / "world")
+    cells = world.urban["h3"]
+    assert low < len(cells) < high
+    roads = read_roads(tmp_path / "world" / "country.osm.pbf")
+    assert roads.covers(cells).all()
+    graph = access_graph(roads, cells, "drive")
+    assert len(np.unique(graph.rows)) > 0.75 * len(cells)

@@ -82,8 +82,8 @@ LEXICON: tuple[Concept, ...] = (
     Concept("bare ground", r"\bbare|rock|\bsand\b|desert", "much bare ground", "", "bare ground"),
     Concept("buildings", r"build|built|urban|impervious|floor space|\bfsi\b|lights", "built-up", "open",
             "built-up"),
-    Concept("places", r"\bpois?\b|\bpoints\b|places|amenit|count|density", "many places of interest", "few places of interest",
-            "places of interest"),
+    Concept("places", r"\bpois?\b|\bpoints\b|places|amenit|count|density",
+            "many places of interest", "few places of interest", "places of interest"),
 )  # fmt: skip
 
 # A modality's name may stand before the column, without log1p or within it.

@@ -60,7 +60,8 @@ def demo(
     """Make a region from imagery to a report.
 
     Args:
-        area: "iberia", a country of Natural Earth, or "arcadia", the generated country.
+        area: "iberia", a country of Natural Earth, "arcadia", the generated country, or "porto-alegre", one city
+            (see `demo_city`).
         out: the folder; by default ``demo/AREA``.
         resolution: H3 resolution of the cells; by default the finest with about 2,500 of them.
         smoke: small settings, for a trial.
@@ -70,6 +71,12 @@ def demo(
     Raises:
         UsageError: no country has that name, or the folder holds another area.
     """
+    from placevec.tasks.demo_city import CITY, demo_city
+
+    if _slug(area) == CITY:
+        if resolution is not None:
+            raise UsageError(f"{CITY} has its own cells, of resolution 9: leave --resolution out")
+        return demo_city(out, smoke=smoke, progress=progress, note=note)
     say = note or (lambda text: None)
     missing = [name for name in NEEDED if not is_here(name)]
     generated = _slug(area) == GENERATED or bool(missing)

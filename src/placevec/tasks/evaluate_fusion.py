@@ -148,7 +148,7 @@ class _Run:
         if common_resolution([listed]) != self.resolution:
             raise SchemaError(
                 f"targets are of resolution {common_resolution([listed])}, the tables of {self.resolution}: bring them "
-                "to one with `placevec import --as targets`"
+                "to one with `placevec area targets`"
             )
         self.at_targets = listed.rows_of(self.cells)
         outside = len(self.targets) - int((self.at_targets >= 0).sum())

@@ -130,8 +130,8 @@ def cell_targets(given: Any) -> Places:
                 raise
             first = str(error).partition(";")[0]
             raise SchemaError(
-                f"{first}; a CSV of targets has the columns id, lon and lat: of any other file "
-                f"`placevec area targets {given} -o targets.parquet` makes one that is read"
+                f"{first}; a CSV of targets has the columns id, lon and lat; "
+                f"`placevec area targets {given} -o targets.parquet` makes targets of any other"
             ) from None
     cells_of(places, str(given) if isinstance(given, str | Path) else "targets")
     return places
@@ -157,7 +157,7 @@ def cells_of(places: Places, name: str) -> Cells:
     if len(levels) > 1:
         raise SchemaError(
             f"{name}: cells of the resolutions {', '.join(map(str, levels.tolist()))}; bring them to one "
-            "with `placevec import --as targets`"
+            "with `placevec area targets`"
         )
     return cells
 

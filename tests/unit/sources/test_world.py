@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+import generated
 from placevec.errors import UsageError
 from placevec.geo.sphere import LonLat, distance_m
 from placevec.sources.base import Source
@@ -26,13 +27,18 @@ from placevec.sources.world.terrain import drain
 
 @pytest.fixture(scope="module")
 def world():
+    return generated.arcadia()
+
+
+@pytest.fixture(scope="module")
+def again():
+    """The same country, made a second time."""
     return World(seed=0)
 
 
 @pytest.fixture(scope="module")
-def written(world, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("arcadia")
-    return folder, world.write(folder)
+def written():
+    return generated.written()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 4])
@@ -210,8 +216,7 @@ def test_poi_and_transit(world):
         assert every >= 300
 
 
-def test_parts_are_deterministic_and_seeds_differ(world):
-    again = World(seed=0)
+def test_parts_are_deterministic_and_seeds_differ(world, again):
     np.testing.assert_array_equal(again.imagery_2015, world.imagery_2015)
     np.testing.assert_array_equal(again.photos.image, world.photos.image)
     assert (World(seed=1).terrain.land != world.terrain.land).mean() > 0.1
@@ -314,9 +319,9 @@ def test_written_timetable_is_consistent(written):
     assert any(row["arrival_time"] > "24:" for row in sheets["stop_times.txt"])
 
 
-def test_the_same_bytes_again(written, tmp_path):
+def test_the_same_bytes_again(written, again, tmp_path):
     folder, _ = written
-    World(seed=0).write(tmp_path / "again")
+    again.write(tmp_path / "again")
 
     def digests(root):
         files = sorted(path for path in root.rglob("*") if path.is_file())

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pytest
 
+import generated
 from generated import arcadia
 from placevec.geo.sphere import distance_m
 from placevec.sources.photos import METADATA, PhotoList, read_exif
@@ -21,8 +22,8 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def written(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return world.write(tmp_path_factory.mktemp("arcadia"))
+def written() -> dict:
+    return generated.written()[1]
 
 
 def words_of(world: World) -> list[set[str]]:

@@ -316,3 +316,9 @@ class TestOutputs:
         assert "jobs: ours" in verdicts
         assert any("the best baseline is" in line for line in notes)
         assert (files / "r" / "step.html").exists()
+
+
+def test_a_csv_without_coordinates_is_told_the_next_step(tmp_path):
+    (tmp_path / "t.csv").write_text("id,jobs\n89a901291abffff,3\n")
+    with pytest.raises(SchemaError, match=r"no column 'lon'; .* `placevec area targets .*t.csv -o targets.parquet`"):
+        evaluate_fusion(tables_of(PLACE), tmp_path / "t.csv", ["jobs"], rules=ONE)

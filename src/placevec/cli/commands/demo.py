@@ -11,7 +11,9 @@ from placevec.cli.commands.options import Quiet
 
 
 def command(
-    area: Annotated[str, typer.Argument(help="iberia, a country of Natural Earth, or arcadia (generated).")] = "iberia",
+    area: Annotated[
+        str, typer.Argument(help="iberia, a country of Natural Earth, arcadia (generated), or porto-alegre, a city.")
+    ] = "iberia",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder; by default demo/AREA.")] = None,
     resolution: Annotated[
         int | None, typer.Option("--resolution", "-r", help="H3; by default about 2,500 cells.")
@@ -21,10 +23,14 @@ def command(
 ) -> None:
     """Make a region from imagery to a report: chips, encoders, tables, search, probes, clusters, maps.
 
+    porto-alegre is a city instead: streets, timetables, terrain and services, fused into one vector for each hexagon.
+
     Without the real data (PLACEVEC_DATA) it runs on a generated country, and says so. Run again, it goes on where it
     stopped and skips what is complete.
 
     Example: placevec demo kenya
+
+    Example: placevec demo porto-alegre
     """
     from placevec.cli.output import note, progress
     from placevec.tasks.demo import demo

@@ -202,6 +202,19 @@ def _picture(handle: BinaryIO, head: bytes, name: str, max_pixels: int, at_least
         raise damaged from error
 
 
+def exif_of(image: Any) -> Any:
+    """What a camera wrote beside an image that is `opened`, as Pillow has it.
+
+    In a PNG it may stand behind the pixels, and Pillow decodes all of them to look there.
+
+    Raises:
+        FormatError: the header of a PNG tells of more than `MAX_PIXELS`, so nothing is decoded.
+    """
+    if image.format == "PNG" and "exif" not in image.info and image.width * image.height > MAX_PIXELS:
+        raise FormatError(f"{image.width:,} x {image.height:,} pixels are too many to look for EXIF data behind them")
+    return image.getexif()
+
+
 def _upright(image: Any) -> Any:
     try:
         turned = _UPRIGHT.get(image.getexif().get(274))

@@ -15,7 +15,7 @@ from placevec.errors import DataError, FormatError
 from placevec.geo.frames import read_crs, to_lonlat
 from placevec.geo.sphere import LonLat
 from placevec.sources.georeference import Affine
-from placevec.sources.images.decode import HEAD, TIFF, is_picture, opened, why_not
+from placevec.sources.images.decode import HEAD, TIFF, exif_of, is_picture, opened, why_not
 from placevec.sources.images.raster import open_raster
 
 _GPS = 0x8825  # the EXIF directory of positions; in it 1 to 4: north or south, latitude, east or west, longitude
@@ -95,7 +95,7 @@ def position(path: Path) -> tuple[float, float] | None:
 
 def _camera(image: Any) -> tuple[float, float] | None:
     try:
-        gps = image.getexif().get_ifd(_GPS)
+        gps = exif_of(image).get_ifd(_GPS)
         lat, lon = (sum(float(part) / 60.0**k for k, part in enumerate(gps[tag])) for tag in (2, 4))
         if gps.get(1, "N") in ("S", b"S"):
             lat = -lat

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from placevec.sources.osm.messages import Ints, Messages, fields, number, read_messages, signed, sums
+from placevec.sources.osm.messages import Ints, Messages, fields, number, numbers, read_messages, signed, sums
 
 _LONG = 128  # a number below it is one byte
 PER_DEGREE = 1e7  # positions are whole numbers of ten-millionths of a degree
@@ -97,6 +97,11 @@ class Block:
         found[self.owner[some], which[some]] = self.value[some]
         return found
 
+    def names(self, key: str) -> list[str]:
+        """The value (n,) of a key, "" where it is absent."""
+        strings = self.strings
+        return ["" if k < 0 else strings[k].decode("utf-8", "replace") for k in self.values((key,))[:, 0].tolist()]
+
     def texts(self, row: Sequence[int]) -> tuple[str | None, ...]:
         """What a row of `values` says."""
         return tuple(None if k < 0 else self.strings[k].decode("utf-8", "replace") for k in row)
@@ -142,16 +147,21 @@ def _groups(data: bytes) -> Iterator[Block]:
 
 
 def _group(data: bytes, strings: list[bytes]) -> Block:
-    starts, ends, at = [], [], 0
-    while at < len(data):
-        size, at = data[at + 1], at + 2
-        if size >= _LONG:
-            size, at = number(data, at - 1)
-        starts.append(at)
-        at += size
-        ends.append(at)
+    heads: list[int] = []
+    at, end, keep = 0, len(data), heads.append
+    while at < end:  # the one loop over all objects
+        keep(at)
+        size, more = data[at + 1], data[at + 2]
+        if size < _LONG:
+            at += 2 + size
+        elif more < _LONG:
+            at += 3 + (size - _LONG) + (more << 7)
+        else:
+            size, at = number(data, at + 1)
+            at += size
     buffer = np.frombuffer(data, dtype=np.uint8)
-    messages = read_messages(buffer, np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64))
+    head = np.array(heads, dtype=np.int64)
+    messages = read_messages(buffer, numbers(buffer, head + 1)[1], np.append(head[1:], end))
     keys, tags = messages.packed(2)
     values, _ = messages.packed(3)
     owner = np.repeat(np.arange(messages.n), tags)

@@ -95,7 +95,7 @@ def read_messages(buffer: Bytes, start: Ints, end: Ints) -> Messages:
     rows, at = np.flatnonzero(start < end), start[start < end]
     while len(rows):
         tag = buffer[at]
-        number, at = _numbers(buffer, at + 1)
+        number, at = numbers(buffer, at + 1)
         for each in np.unique(tag).tolist():
             here, field = tag == each, each >> 3
             found.number.setdefault(field, np.zeros(n, dtype=np.uint64))[rows[here]] = number[here]
@@ -106,7 +106,7 @@ def read_messages(buffer: Bytes, start: Ints, end: Ints) -> Messages:
     return found
 
 
-def _numbers(buffer: Bytes, at: Ints) -> tuple[Numbers, Ints]:
+def numbers(buffer: Bytes, at: Ints) -> tuple[Numbers, Ints]:
     """The numbers (n,) that start at `at`, and where they end."""
     value = (buffer[at] & 127).astype(np.uint64)
     end = at + 1

@@ -120,7 +120,8 @@ class _Found:
         some, leaf = block.take(leaf >= 0), leaf[leaf >= 0]
         some, leaf = some.take(some.size > 0), leaf[some.size > 0]
         rows, geometry = self._points(some) if block.form == "n" else self._ways(some)
-        names = [text[0] or "" for text in map(some.texts, some.values(("name",))[rows].tolist())]
+        every = some.names("name")
+        names = [every[row] for row in rows.tolist()]
         ids = [f"{block.form}{number}" for number in some.id[rows].tolist()]
         self._keep(geometry, ids, names, leaf[rows])
 

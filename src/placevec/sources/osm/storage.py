@@ -74,6 +74,7 @@ def as_ours(path: str | Path) -> Iterator[None]:
     """Osmium's own errors, told as ours. Raises FormatError."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:  # osmium says no more than this
+    # Osmium says no more than this. Of a coordinate that is none ("", "nan") its error is an Exception and no more.
+    except (RuntimeError, ValueError, load_osmium().InvalidLocationError) as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         raise FormatError(f"{path}: no OpenStreetMap data can be read ({reason}); fetch it again") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from placevec.errors import FormatError
-from placevec.sources.images.decode import HEAD, TIFF, is_picture, opened, why_not
+from placevec.sources.images.decode import HEAD, TIFF, exif_of, is_picture, opened, why_not
 from placevec.sources.images.locate import position
 from placevec.sources.photos.times import hour_of
 
@@ -105,7 +105,7 @@ def parse_exif(image: Mapping[int, Any], photo: Mapping[int, Any], gps: Mapping[
 
 def _directories(image: Any) -> tuple[Mapping[int, Any], Mapping[int, Any], Mapping[int, Any]] | None:
     try:
-        exif = image.getexif()
+        exif = exif_of(image)
         return dict(exif), dict(exif.get_ifd(_PHOTO)), dict(exif.get_ifd(_GPS))
     except Exception:  # a damaged directory makes Pillow raise almost anything
         return None

@@ -81,7 +81,10 @@ def _csv(path: Path) -> pa.Table:
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise FormatError(f"{path}: the CSV cannot be read ({str(error).splitlines()[0][:160]})") from None
     try:
-        odd = next((field.name for field in table.schema if pa.types.is_binary(field.type)), None)
+        names = table.schema.names
+        odd = next(
+            (name for name, kind in zip(names, table.schema.types, strict=True) if pa.types.is_binary(kind)), None
+        )
     except UnicodeDecodeError:
         raise FormatError(f"{path}: the names of the columns are not in UTF-8: convert the file with iconv") from None
     if odd is not None:

@@ -79,6 +79,9 @@ def test_csv_forms(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("id,név\n1,ő\n".encode("latin2"))
     with pytest.raises(FormatError, match=r"latin\.csv: "):
         read_rows(tmp_path / "latin.csv")
+    (tmp_path / "wide.csv").write_bytes("id\n5\n".encode("utf-16"))
+    with pytest.raises(FormatError, match=r"wide\.csv: the names of the columns are not in UTF-8"):
+        read_rows(tmp_path / "wide.csv")
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
     with pytest.raises(SchemaError, match="two columns are called 'a'"):
         read_columns(tmp_path / "twice.csv")

@@ -290,7 +290,7 @@ def test_a_run_that_was_killed_goes_on(six: tuple[Path, str], tmp_path: Path, mo
     assert steps == [("pictures", done, 19) for done in (5, 10, 15, 19)]
     assert [each.name for each in tmp_path.iterdir()] == [out.name]  # nothing is left beside it
     table = read_table(out)
-    own = dict(zip(table.places().column("h3").tolist(), table.embeddings(), strict=True))
+    own = dict(zip(table.places().column("h3").tolist(), table.vectors(), strict=True))
     np.testing.assert_array_equal([own[int(cell)] for cell in cells], whole.values)
 
 

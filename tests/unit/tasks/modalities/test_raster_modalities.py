@@ -327,3 +327,21 @@ def test_faults_of_tessera(tmp_path: Path) -> None:
     good = tessera(tmp_path / "d", "grid_1.05_2.05", stored, scales)
     raster = open_tessera(good)
     np.testing.assert_array_equal(raster.sample(raster.lonlat([4.0], [4.0])), 1.0)
+
+
+def test_percentiles_are_further_columns(tmp_path: Path, owner: Any) -> None:
+    values = np.random.default_rng(4).integers(0, 200, (2, SIDE, SIDE)).astype(np.uint8)
+    path = write_raster(tmp_path / "r.tif", values, west=WEST, north=NORTH, pixel=PIXEL, crs=CRS)
+    cells = middle_cells(k=1)
+    found = RasterModality(raster=(str(path),), percentile=(10.0, 50.0)).compute(cells)
+    assert found.names == ("band1", "band2", "band1_p10", "band2_p10", "band1_p50", "band2_p50")
+    for row, cell in enumerate(cells):
+        expected = np.percentile(values[:, owner == cell], (10, 50), axis=1)
+        np.testing.assert_allclose(found.values[row, 2:], expected.ravel(), rtol=1e-6)
+    ground = TerrainModality(raster=(str(path),), percentile=(90.0,)).compute(cells)
+    assert ground.names[-1] == "elevation_p90_m"
+    assert ((ground.values[:, 2] <= ground.values[:, -1]) & (ground.values[:, -1] <= ground.values[:, 3])).all()
+    with pytest.raises(UsageError, match="percentile 120"):
+        TerrainModality(raster=(str(path),), percentile=(120.0,)).compute(cells)
+    with pytest.raises(UsageError, match="means alone"):
+        RasterModality(raster=(str(path),), unit=True, percentile=(50.0,)).compute(cells)
