@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 # The folder of real data beside the project, where there is one; PLACEVEC_DATA='' means: none.
 PLACEVEC_DATA ?= $(abspath $(wildcard ../shared/data))
 export PLACEVEC_DATA
+# What is imported is compiled once and kept, also where the machine says not to: the tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: setup demo test fuzz check stories bench docs clean

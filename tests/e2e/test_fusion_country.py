@@ -63,7 +63,7 @@ def test_the_small_settings_of_the_recipe(
     fused = open_table(home / "tables" / "fused.parquet")
     np.testing.assert_array_equal(np.sort(fused.places().column("h3").astype(np.uint64)), cells)
     # Nothing was made of a target, and so none is refused.
-    assert not {saw.name for saw in fused.meta.saw} & {"population", "price"}
+    assert not {saw.column for saw in fused.meta.saw} & {"population", "price"}
     # Streets and land cover follow the same field as people; where towns lie, they do not.
     target = json.loads((home / "results" / "fusion.json").read_text())["targets"][0]
     scores = {row["features"]: row["mean"] for row in target["rows"] if row["split"] == "block"}

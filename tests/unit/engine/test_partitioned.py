@@ -163,7 +163,7 @@ def test_memory_does_not_grow_with_the_job(tmp_path: Path) -> None:
         return size
 
     peak(1000)
-    small, large = peak(5000), peak(30_000)
+    small, large = peak(4000), peak(16_000)
     assert large < small + (1 << 20), (small, large)
 
 

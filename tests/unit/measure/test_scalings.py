@@ -150,8 +150,18 @@ def test_what_lies_in_one_district_throws_no_row(p, scaling):
     for make in (both, lambda train: both):
         found = nested_ridge(make, y, folds, scalings=(scaling,)).prediction
         assert np.abs(found).max() < 10.0 * np.abs(y).max()
-    model = best_alpha(both, y, folds)
-    assert model <= 1e6
+
+
+def test_what_lies_in_one_district_drives_no_penalty_up():
+    rng = np.random.default_rng(0)
+    fold = np.arange(80) % 4
+    x = rng.standard_normal((80, 3))
+    y = x @ [1.0, 2.0, 3.0] + 0.1 * rng.standard_normal(80)
+    rare = np.where(fold == 0, rng.uniform(3000.0, 5000.0, 80), 0.0)
+    rare[1] = 0.5
+    folds = Folds(Split(fold, 4, {}))
+    assert best_alpha(x, y, folds) < 10.0
+    assert best_alpha(np.column_stack([x, rare]), y, folds) < 10.0
 
 
 def test_ordinary_columns_are_scaled_by_training_alone():

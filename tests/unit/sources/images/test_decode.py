@@ -13,9 +13,12 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from placevec.errors import DataError, FormatError, UsageError
 from placevec.sources.images import read_image
+from placevec.sources.images.locate import position
+from placevec.sources.photos import read_exif
 
 
 def scene(height: int = 40, width: int = 60, seed: int = 0) -> np.ndarray:
@@ -223,6 +226,18 @@ def test_decompression_bombs_are_told_by_their_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="20 x 20 pixels of 12 bands"):
         read_image(many, max_pixels=1599)
     assert read_image(many, max_pixels=1600).shape == (12, 20, 20)
+
+
+def test_a_bomb_is_not_decoded_to_find_where_it_was_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Any] = []
+    monkeypatch.setattr(PngImageFile, "load", lambda image: decoded.append(image))
+    (tmp_path / "bomb.png").write_bytes(png(60_000, 60_000))
+    assert position(tmp_path / "bomb.png") is None
+    assert read_exif(tmp_path / "bomb.png").lon is None
+    assert not decoded
+    Image.new("RGB", (6, 6)).save(tmp_path / "small.png")
+    assert position(tmp_path / "small.png") is None
+    assert len(decoded) == 1  # its EXIF data may stand behind its pixels
 
 
 def test_pillows_own_limit_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,3 +173,12 @@ def test_files_that_are_none(data_dir: Path, tmp_path: Path) -> None:
         with pytest.raises(FormatError) as caught:
             read_roads(path)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lon", ["", "nan", "east"])
+def test_a_coordinate_that_is_none_is_told(tmp_path: Path, lon: str) -> None:
+    """Osmium's error for it is of no kind that it has else."""
+    path = tmp_path / "odd.osm"
+    path.write_text(f'<osm version="0.6"><node id="1" version="1" lat="43.5" lon="{lon}"/></osm>')
+    with pytest.raises(FormatError, match="no OpenStreetMap data can be read"):
+        read_roads(path)
