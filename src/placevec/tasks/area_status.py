@@ -18,6 +18,7 @@ from placevec.table import StoredTable, open_table, read_skipped
 from placevec.tasks.modality_settings import ModalityOption, modality_class, options_of
 
 MODALITY = "modality:"  # what the encoder of a table of features begins with
+CLUSTER = "cluster"  # the column that `placevec cluster` adds to a table
 STAGES = ("sources", "features", "graphs", "targets", "grids", "models", "embeddings", "results", "figures")
 """The stages of a study area, in the order in which one needs the other."""
 
@@ -120,6 +121,9 @@ class _Tables:
                 why = self._foreign(own.column("h3").astype(np.uint64), level)
             if not why and table.num_rows + absent != len(self.cells(level)):
                 why = f"it tells of {table.num_rows + absent:,} of {len(self.cells(level)):,} cells"
+        if table.has(CLUSTER):
+            # Rows of another table, divided into clusters: no command of a modality makes it again.
+            return StageItem("embeddings", path.name, "there", table.num_rows, None)
         if not meta.encoder.startswith(MODALITY):
             gone = [one for one in meta.parents if one not in prints]
             if not why and gone and len(gone) < len(meta.parents):
@@ -128,7 +132,8 @@ class _Tables:
         name = meta.encoder.removeprefix(MODALITY)
         settings = meta.recipe.get("settings", {})
         why = why or _newer(path, name, settings, self._area)
-        again = _command(name, settings, path, self._area) if why else ""
+        only = [word for column in meta.recipe.get("only", ()) for word in ("--only", str(column))]
+        again = _command(name, settings, path, self._area, only) if why else ""
         return StageItem("features", path.name, "stale" if why else "there", table.num_rows, absent, why, again)
 
     def _foreign(self, own: Any, level: int) -> str:
@@ -182,7 +187,7 @@ def _newer(table: Path, name: str, settings: dict[str, Any], area: StudyArea) ->
     return ""
 
 
-def _command(name: str, settings: dict[str, Any], table: Path, area: StudyArea) -> str:
+def _command(name: str, settings: dict[str, Any], table: Path, area: StudyArea, only: list[str]) -> str:
     """The command that makes a table of features again, as it was made."""
     words = ["placevec", "area", "features", name, str(area.folder)]
     for option in _options(name):
@@ -195,7 +200,7 @@ def _command(name: str, settings: dict[str, Any], table: Path, area: StudyArea) 
             continue
         for one in value if isinstance(value, list) else [value]:
             words += [option.flag, str(one)]
-    return shlex.join([*words, "-o", str(table)])
+    return shlex.join([*words, *only, "-o", str(table)])
 
 
 def _next(stage: str, area: StudyArea, home: str, there: set[str]) -> str:

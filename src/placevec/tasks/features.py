@@ -156,7 +156,10 @@ def _kept(found: CellFeatures, only: Sequence[str], name: str) -> CellFeatures:
     if odd is not None:
         raise UsageError(f"{name} makes no column {odd!r}{nearest(odd, found.names)}")
     at = list(dict.fromkeys(known[one] for one in only))
-    return dataclasses.replace(found, names=tuple(found.names[i] for i in at), values=found.values[:, at])
+    names = tuple(found.names[i] for i in at)
+    return dataclasses.replace(
+        found, names=names, values=found.values[:, at], recipe={**found.recipe, "only": list(names)}
+    )
 
 
 def _cells(area: StudyArea | None, cells: ArrayLike | None, resolution: int | None) -> tuple[NDArray[np.uint64], int]:

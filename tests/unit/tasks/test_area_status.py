@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from feature_fakes import register, small_area
@@ -120,3 +121,18 @@ def test_other_stages_and_what_cannot_be_read(area: StudyArea, capsys: pytest.Ca
     assert found[("results", "probe.json")] == found[("figures", "map.png")] == "there"
     assert found[("graphs", "")] == "missing"
     assert facts["name"] == "box"
+
+
+def test_columns_that_were_left_out_stay_out_and_clusters_are_no_features(area: StudyArea) -> None:
+    source = area.folder / "sources" / "parks.txt"
+    out = area.folder / "tables" / "some.parquet"
+    cell_features("greens", out, area=area, options={"map": str(source), "share": 1.0}, only=["lat"])
+    os.utime(out, (0, 0))
+    item = _item(area, "some.parquet")
+    assert item.state == "stale"
+    assert " --only lat -o " in item.next
+    table = read_table(out)
+    column = pa.array(np.zeros(len(table), dtype=np.int64))
+    write_table(table.with_column("cluster", column), area.folder / "tables" / "parts.parquet")
+    parts = _item(area, "parts.parquet")
+    assert (parts.stage, parts.state, parts.next) == ("embeddings", "there", "")
