@@ -147,11 +147,12 @@ def _where_from(report: Report, folder: Path, found: dict[str, Any], recipe: Rec
     sources = {
         source.href: source.attribution or source.licence or "as its folder says" for source in table.meta.sources
     }
+    held, targets = {one.column for one in table.meta.saw}, {str(one["target"]) for one in found["targets"]}
     report.section("Provenance", "The footer of each table holds its sources, settings and what its maker has seen.")
     report.facts(
         {
             **sources,
-            "Labels seen": ", ".join(sorted({one.column for one in table.meta.saw})) or "none",
+            "Targets among what was read": ", ".join(sorted(held & targets)) or "none",
             "Evaluation": digest_json(found["about"])[:12],
             "Recipe": recipe.name,
         }

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from placevec.errors import UsageError
 from placevec.files import remove
 from placevec.measure.fusion import Block, fuse_plain, parse_method
+from placevec.measure.leaks import labels_of
 from placevec.provenance import Space, digest_json, inherit_saw
 from placevec.table import EmbeddingTable, write_table
 from placevec.tasks.fuse_inputs import Modalities, Tables, read_modalities
@@ -226,5 +227,6 @@ def _table(
         sources=tuple(dict.fromkeys(source for meta in metas for source in meta.sources)),
         parents=tuple(table.fingerprint() for table in given.tables.values()),
         chip_layout=layout,
-        saw=inherit_saw(*(meta.saw for meta in metas), tuple(saw)),
+        # Column names do not survive: what they held is remembered as seen.
+        saw=inherit_saw(*(labels_of(meta.saw, meta.dims) for meta in metas), tuple(saw)),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from placevec.errors import DataError, UsageError
+from placevec.measure.leaks import labels_of
 from placevec.measure.splits import Split, block_split
 from placevec.provenance import Saw, SourceRef, inherit_saw
 from placevec.tasks.fuse_inputs import Modalities, Tables, edges_of, parse_levels, read_modalities
@@ -121,7 +122,7 @@ def train_fuse(
         recipe={"levels": list(resolutions), "graphs": [Path(graph).name for graph in graphs]},
         sources=tuple(one for one in sources if isinstance(one, SourceRef)),
         parents=tuple(table.fingerprint() for table in given.tables.values()),
-        saw=inherit_saw(*(table.meta.saw for table in given.tables.values()), saw),
+        saw=inherit_saw(*(labels_of(table.meta.saw, table.meta.dims) for table in given.tables.values()), saw),
     )
     if first_process():
         made.fuser.save(out)
@@ -182,8 +183,8 @@ def _labels(supervision: Supervision, given: Modalities) -> tuple[Any, tuple[Saw
     if not 0 <= supervision.fold < supervision.folds:
         raise UsageError(f"there is no fold {supervision.fold}: the folds are 0 to {supervision.folds - 1}")
     for name, table in given.tables.items():
-        seen = {saw.column for saw in table.meta.saw}
-        twice = next((target for target in supervision.targets if target in seen or target in table.meta.dims), None)
+        seen = {saw.column for saw in labels_of(table.meta.saw, table.meta.dims)}
+        twice = next((target for target in supervision.targets if target in seen), None)
         if twice is not None:
             raise UsageError(f"the table of {name} holds {twice!r} already: a target is not told from itself")
     joined = label_places(supervision.labels)

@@ -18,7 +18,7 @@ from placevec.measure.leaks import refuse_leaks
 from placevec.measure.splits import block_split
 from placevec.nn.hexunet import ConeBatchingUNet
 from placevec.provenance import Saw
-from placevec.table import open_table
+from placevec.table import EmbeddingTable, open_table, write_table
 from placevec.tasks import fuse as fusing
 from placevec.tasks.fuse import cones_folder, fuse
 from placevec.tasks.fuse_inputs import edges_of, parse_levels, read_modalities
@@ -143,6 +143,22 @@ def test_other_tables_begin_a_run_over_cones_again(city: dict[str, Path], model:
     fuse(changed, tmp_path / "whole.parquet", model=model)
     a, b = open_table(out).read().vectors(), open_table(tmp_path / "whole.parquet").read().vectors()
     np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_a_column_is_remembered_when_its_name_is_lost(city: dict[str, Path], model: Path, tmp_path: Path) -> None:
+    """A table of one's own that says nothing of what it saw still may not tell its own column."""
+    table = open_table(city["transit"]).read()
+    write_table(EmbeddingTable(table.data, table.meta.replace(dims=("stops", "log1p(jobs)"))), tmp_path / "own.parquet")
+    tables = {"roads": city["roads"], "own": tmp_path / "own.parquet"}
+    made = fuse(tables, tmp_path / "plain.parquet", method="pca:2")
+    assert "jobs" in {saw.column for saw in open_table(made.out).read().meta.saw}
+    train("fuse", tmp_path / "fuser", modalities=tables, config=QUICK, folds=0)
+    made = fuse(tables, tmp_path / "fused.parquet", model=tmp_path / "fuser")
+    assert "jobs" in {saw.column for saw in open_table(made.out).read().meta.saw}
+    labels = tmp_path / "targets.csv"
+    labels.write_text("id,lon,lat,jobs\n")
+    with pytest.raises(UsageError, match="own holds 'jobs' already"):
+        train("fuse", tmp_path / "x", modalities=tables, config=QUICK, supervision=Supervision(labels, ("jobs",), 0))
 
 
 @pytest.mark.parametrize("method", ["concat", "pca:3", "rings:2", "ring-stack:1", "concat+rbf"])
