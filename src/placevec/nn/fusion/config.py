@@ -10,6 +10,8 @@ from placevec.nn.hexunet.config import HexUNetConfig
 
 Form = Literal["bins", "values"]
 
+CHECKPOINTED = 200_000
+
 
 @dataclass(frozen=True)
 class ModalityConfig:
@@ -79,11 +81,12 @@ class FusionConfig:
         return tuple((name, start, stop) for (name, _), start, stop in zip(parts, ends, ends[1:], strict=False))
 
 
-def plain_unet(levels: int, width: int) -> HexUNetConfig:
-    """The U-Net that is taken where none is described.
+def plain_unet(levels: int, width: int, cells: int = 0) -> HexUNetConfig:
+    """The U-Net that is taken where none is described, for an area of so many cells.
 
     One block at each level on the way up, and one on the way down at all levels but the finest, where a further block
-    would look farther than what a hexagon says reaches. No smoothing at the start: near things differ in a city.
+    would look farther than what a hexagon says reaches. No smoothing at the start: near things differ in a city. Beyond
+    `CHECKPOINTED` cells the inside of blocks is computed twice, for the memory that it saves.
     """
     return HexUNetConfig(
         dims=(width,) * levels,
@@ -91,4 +94,5 @@ def plain_unet(levels: int, width: int) -> HexUNetConfig:
         decoder=(0, *(1,) * (levels - 2)) if levels > 1 else (),
         skip="add",
         smooth=0.0,
+        checkpoint=cells > CHECKPOINTED,
     )

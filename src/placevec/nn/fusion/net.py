@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from placevec.nn.fusion.config import FusionConfig
 from placevec.nn.fusion.tokens import Tokens
@@ -83,19 +84,27 @@ class FusionNet(nn.Module):
             codes: of `coded`.
             shown: (n, modalities) bool, which are there and not hidden.
         """
-        entered = torch.stack([F.gelu(enter(code)) for enter, code in zip(self.enter, codes, strict=True)], dim=1)
-        entered = torch.where(shown[:, :, None], entered, self.absent.to(entered.dtype))
-        scores = torch.cat([gate(entered[:, k]) for k, gate in enumerate(self.gate)], dim=1)
-        weight = 2.0 * torch.sigmoid(scores)
-        return torch.einsum("nm,nmd->nd", weight, entered), weight
+        parts = [self._entered(k, code, shown[:, k]) for k, code in enumerate(codes)]
+        fused = codes[0].new_zeros(())
+        for part, _ in parts:
+            fused = fused + part
+        return fused, torch.cat([weight for _, weight in parts], dim=1)
+
+    def _entered(self, modality: int, code: Tensor, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """What one modality adds to what the U-Net reads (n, width), and its weight (n, 1)."""
+        seen = F.gelu(self.enter[modality](code))
+        entered = torch.where(shown[:, None], seen, self.absent[modality].to(seen.dtype))
+        weight = 2.0 * torch.sigmoid(self.gate[modality](entered))
+        return weight * entered, weight
 
     def around(self, codes: Sequence[Tensor], present: Tensor, graph: HexGraph) -> list[Tensor]:
         """The mean tokens of each modality over each cell and its neighbours that have it; 0 where none has."""
-        found = []
-        for k, code in enumerate(codes):
-            known = neighbour_sum(present[:, k : k + 1].to(code.dtype), graph, 0)
-            found.append(neighbour_sum(code, graph, 0) / known.clamp(min=1e-6))
-        return found
+        return [self.mean_around(code, present[:, k], graph)[0] for k, code in enumerate(codes)]
+
+    def mean_around(self, code: Tensor, here: Tensor, graph: HexGraph) -> tuple[Tensor, Tensor]:
+        """The mean tokens (n, tokens) of one modality around each cell, and how much of the weights (n,) have it."""
+        known = neighbour_sum(here[:, None].to(code.dtype), graph, 0)
+        return neighbour_sum(code, graph, 0) / known.clamp(min=1e-6), known[:, 0]
 
     def decoder(self, modality: int) -> Decoder:
         """That of the modality with this number."""
@@ -105,7 +114,13 @@ class FusionNet(nn.Module):
 
     def states(self, codes: Sequence[Tensor], shown: Tensor, graph: HexGraph, depth: int | None = None) -> list[Tensor]:
         """The states of every level, the finest first, when the modalities `shown` are seen."""
-        fused, _ = self.gates(codes, shown)
+        if self.config.unet.checkpoint and torch.is_grad_enabled():
+            # One modality at a time, so that the gradient needs the inside of one alone.
+            fused = codes[0].new_zeros(())
+            for k, code in enumerate(codes):
+                fused = fused + checkpoint(self._entered, k, code, shown[:, k], use_reentrant=False)[0]
+        else:
+            fused, _ = self.gates(codes, shown)
         found: list[Tensor] = self.unet(fused, graph, depth=depth)
         return found
 

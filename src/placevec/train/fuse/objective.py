@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from placevec.errors import UsageError
 from placevec.nn.fusion import FusionNet
-from placevec.nn.hexunet import ConeBatchingUNet, HexGraph, neighbour_sum
+from placevec.nn.hexunet import ConeBatchingUNet, HexGraph
 from placevec.nn.losses import nt_xent
 from placevec.train.data import digest
 from placevec.train.fuse.config import FuseTraining
@@ -75,8 +75,6 @@ class FuseModule(nn.Module):
         """For each modality the loss of its tokens, and of their mean around the cell, over the cells `rows`."""
         own, near = [], []
         weight = self.config.hiding.seen if seen is None else seen
-        with torch.no_grad():
-            means = self.net.around(codes, present, graph) if neighbours else []
         for k, code in enumerate(codes):
             score, mean_score = self.net.decoder(k)(state[rows])
             form = self.net.config.modalities[k].form
@@ -84,9 +82,11 @@ class FuseModule(nn.Module):
             counts = here * torch.where(unseen[rows, k], 1.0, weight)
             own.append(_error(score, code[rows], counts, form))
             if neighbours:
-                # Where no cell around has the modality the mean is 0 and so would be learned.
-                known = neighbour_sum(present[:, k : k + 1].float(), graph, 0)[rows, 0] > LEAST_KNOWN
-                near.append(_error(mean_score, means[k][rows], known.float(), form))
+                with torch.no_grad():
+                    mean, known = self.net.mean_around(code, present[:, k], graph)
+                    # Where no cell around has the modality the mean is 0, and so would be learned.
+                    mean, asked = mean[rows], (known[rows] > LEAST_KNOWN).float()
+                near.append(_error(mean_score, mean, asked, form))
         return own, near
 
     def _consistency(

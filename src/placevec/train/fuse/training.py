@@ -75,7 +75,8 @@ def train_fuser(
             tokens.append(Tokens.fit(rows[::step], shape.form, config.bins))
         except DataError as error:
             raise DataError(f"{shape.name}: {error}") from None
-    unet = config.unet or plain_unet(len(area.levels), config.width)
+    step_cells = len(area.x) if config.cone_resolution is None else 0
+    unet = config.unet or plain_unet(len(area.levels), config.width, step_cells)
     if config.cone_resolution is None and config.halo is not None:
         raise UsageError("halo is for cones: give cone_resolution as well")
     net_config = FusionConfig(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -111,6 +112,20 @@ def test_cones_give_what_the_whole_area_gives(net: FusionNet, area: FuseArea) ->
     assert len(cones) > 1
     found = cones.run(VectorReader(net), area.x)[0]
     np.testing.assert_allclose(found, whole(net, area).numpy(), atol=1e-5)
+
+
+def test_less_memory_is_the_same_gradient(net: FusionNet, area: FuseArea) -> None:
+    lean = FusionNet(replace(net.config, unet=replace(net.config.unet, checkpoint=True)))
+    lean.load_state_dict(net.state_dict())
+    gradients = []
+    for one in (net, lean):
+        one.zero_grad()
+        codes, present = one.coded(torch.from_numpy(area.x))
+        one.states(codes, present, area.graph)[0].square().sum().backward()
+        gradients.append([part.grad.clone() for part in one.enter.parameters()])
+        one.zero_grad()
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
 
 
 def test_without_its_own_columns(net: FusionNet, area: FuseArea) -> None:
