@@ -24,8 +24,8 @@ class SomeEdges:
 
 
 def numbers(cells: list[str] | set[str]) -> NDArray[np.uint64]:
-    """H3 strings as numbers."""
-    return np.array([h3.str_to_int(cell) for cell in cells], dtype=np.uint64)
+    """H3 strings as numbers, sorted: sets of texts have another order in every process."""
+    return np.array(sorted(h3.str_to_int(cell) for cell in cells), dtype=np.uint64)
 
 
 def disk(resolution: int, rings: int, middle: str = "") -> NDArray[np.uint64]:

@@ -65,7 +65,7 @@ def test_what_was_hidden_is_told_better_than_by_its_mean(made: TrainedFuser, are
     rows = held & present[:, 2]
     assert int(rows.sum()) > 5
     wrong = (told[rows] - codes[2][rows]).square().mean()
-    assert wrong < 0.85 * codes[2][rows].square().mean()
+    assert wrong < 0.85 * codes[2][rows].square().mean(), float(wrong / codes[2][rows].square().mean())
 
 
 def test_the_vectors_know_the_hidden_field(made: TrainedFuser, area: FuseArea) -> None:
@@ -153,8 +153,9 @@ def test_cones_ask_the_same_of_each_cell_once(area: FuseArea, made: TrainedFuser
     counted = sum(int(objective.batch(np.array([k]))["learn"].sum()) for k in range(objective.count))
     assert objective.count > 1
     assert counted == int((~held_of(area)).sum())
-    figures = objective.validate(torch.device("cpu"))
-    plain = FuseObjective(area, made.fuser.net, SMALL, held_of(area)).validate(torch.device("cpu"))
+    with torch.no_grad():
+        figures = objective.validate(torch.device("cpu"))
+        plain = FuseObjective(area, made.fuser.net, SMALL, held_of(area)).validate(torch.device("cpu"))
     assert figures["loss"] == pytest.approx(plain["loss"], rel=0.3)  # other draws of what is hidden
 
 
