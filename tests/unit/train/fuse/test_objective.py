@@ -37,7 +37,7 @@ def area() -> FuseArea:
 
 
 def held_of(area: FuseArea) -> np.ndarray:
-    return area.levels.ancestor(1) < 3
+    return area.levels.ancestor(1) % 5 == 0
 
 
 def trained(area: FuseArea, config: FuseTraining, folder: Path, **more: object) -> TrainedFuser:
@@ -63,9 +63,9 @@ def test_what_was_hidden_is_told_better_than_by_its_mean(made: TrainedFuser, are
     with torch.no_grad():
         told, _ = net.decoder(2)(net.states(codes, shown, area.graph)[0])
     rows = held & present[:, 2]
-    assert int(rows.sum()) > 5
+    assert int(rows.sum()) > 20
     wrong = (told[rows] - codes[2][rows]).square().mean()
-    assert wrong < 0.85 * codes[2][rows].square().mean(), float(wrong / codes[2][rows].square().mean())
+    assert wrong < 0.75 * codes[2][rows].square().mean(), float(wrong / codes[2][rows].square().mean())
 
 
 def test_the_vectors_know_the_hidden_field(made: TrainedFuser, area: FuseArea) -> None:
