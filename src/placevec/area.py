@@ -194,6 +194,7 @@ class StudyArea:
             there = StudyArea.open(place)
             if there != kept:
                 raise UsageError(f"{place} already holds the study area {there.name!r}; choose another folder")
+            kept = there
         place.mkdir(parents=True, exist_ok=True)
         for sub in SUBFOLDERS:
             (place / sub).mkdir(exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import h3ronpy.vector
 import numpy as np
 import pyarrow as pa
@@ -40,5 +42,8 @@ def outline(cells: CellArray, resolution: int) -> Polygon | MultiPolygon:
         parts += list(shapely.get_parts(system.polygons(own[odd])))
     kept = [part for part in parts if isinstance(part, Polygon | MultiPolygon)]
     if odd.any():
-        return unwrap_polygon(shapely.union_all(kept))
-    return kept[0] if len(kept) == 1 else MultiPolygon([one for part in kept for one in shapely.get_parts(part)])
+        whole = unwrap_polygon(shapely.union_all(kept))
+    else:
+        whole = kept[0] if len(kept) == 1 else MultiPolygon([one for part in kept for one in shapely.get_parts(part)])
+    # The linking begins its rings anywhere: equal cells shall have equal outlines.
+    return cast("Polygon | MultiPolygon", whole.normalize())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
+from hexes import disk
 from placevec.errors import DataError
 from placevec.geo.boxes import box_polygon
 from placevec.geo.cells import H3Cells
@@ -40,3 +41,9 @@ def test_no_cells_have_none() -> None:
         outline(np.zeros(0, dtype=np.uint64), 5)
     with pytest.raises(DataError, match="no H3 cell of resolution 5"):
         outline(H3Cells(6).cover(box_polygon((0.0, 0.0, 0.1, 0.1))), 5)
+
+
+def test_equal_cells_have_equal_outlines() -> None:
+    cells = disk(9, 12)
+    first = outline(cells, 9)
+    assert all(outline(np.random.default_rng(k).permutation(cells), 9).wkb == first.wkb for k in range(4))

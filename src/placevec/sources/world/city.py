@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ class City:
     def boundary(self) -> Polygon | MultiPolygon:
         """The outline of the cells, in longitude and latitude."""
         # The rings of an outline begin anywhere.
-        return cast("Polygon | MultiPolygon", outline(self.cells, RESOLUTION).normalize())
+        return outline(self.cells, RESOLUTION)
 
     @cached_property
     def window(self) -> Window:
