@@ -80,7 +80,7 @@ def slow_streets(roads: Roads, kmh: float = 4.8) -> tuple[Edges, list[int]]:
             edges[b].append((a, max(metres / pace, 1e-3)))
     best: list[int] = []
     seen: set[object] = set()
-    for start in sorted(edges):  # type: ignore[type-var]
+    for start in sorted(edges):
         if start in seen:
             continue
         part, queue = {start}, [start]
@@ -91,7 +91,7 @@ def slow_streets(roads: Roads, kmh: float = 4.8) -> tuple[Edges, list[int]]:
                     queue.append(node)
         seen |= part
         if len(part) > len(best):
-            best = sorted(part)  # type: ignore[type-var, assignment]
+            best = sorted(part)
     return edges, best
 
 

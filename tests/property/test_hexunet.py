@@ -49,7 +49,7 @@ def test_cones_are_the_whole_area_where_they_say_so(
             weight.add_(torch.randn_like(weight) * 0.3)
         x = torch.randn(graph.sizes[0], 3)
         told = net(x, graph)[0].numpy()
-    cones = ConeBatchingUNet(levels, graph, config, levels.resolutions[-1] - above, halo)  # type: ignore[arg-type]
+    cones = ConeBatchingUNet(levels, graph, config, levels.resolutions[-1] - above, halo)
     found = cones.run(net, x)[0]
     true = np.concatenate([covered(levels, config, cone) for cone in cones.cones()])
     assert true.all() or halo != "exact"

@@ -15,7 +15,7 @@ from torch import Tensor
 from placevec.encoders.base import Carded, ModelCard, Vectors
 from placevec.encoders.model import load_strictly, save_model
 from placevec.errors import CheckpointError, SchemaError
-from placevec.geo.cells import H3Cells
+from placevec.measure.fusion.rings import spacing_m
 from placevec.nn import configs
 from placevec.nn.fusion import FusionConfig, FusionNet, Tokens, VectorReader
 from placevec.nn.fusion.config import Form
@@ -111,19 +111,10 @@ class Fuser(Carded):
     def reach_m(self) -> float:
         """How far beyond its cell a vector looks on account of its own level's neighbours, in metres.
 
-        What the coarser levels add is context that is blurred over their cells; `context_m` counts that too.
+        What the coarser levels add is context that is blurred over their cells, and is not counted.
         """
         rings = self.config.unet.lateral[0] + (self.config.unet.down[0] if self.config.unet.down else 0)
         return rings * spacing_m(self.config.resolutions[0])
-
-    @property
-    def context_m(self) -> float:
-        """How far beyond its cell a vector looks at all, in metres: neighbours at every level."""
-        down = (*self.config.unet.down, 0)
-        return sum(
-            (up + back) * spacing_m(resolution)
-            for up, back, resolution in zip(self.config.unet.lateral, down, self.config.resolutions, strict=True)
-        )
 
     def fuse(
         self, x: NDArray[np.float32], graph: HexGraph, cones: ConeBatchingUNet | None = None, **run: Any
@@ -175,11 +166,6 @@ class Fuser(Carded):
             return names
         low = code.low.tolist()
         return [f"{name} from {edge:.4g}" for name, edge in zip(names, low, strict=True)]
-
-
-def spacing_m(resolution: int) -> float:
-    """The distance between centres of neighbouring cells in metres, by H3's mean edge length."""
-    return float(np.sqrt(3.0) * H3Cells(resolution).edge_m)
 
 
 def fuser_card(config: FusionConfig, shapes: Sequence[ModalityShape], space: Space, **more: Any) -> ModelCard:

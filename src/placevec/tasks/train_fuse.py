@@ -128,7 +128,7 @@ def train_fuse(
         made.fuser.save(out)
         if untrained is not None:
             made.untrained.save(untrained)
-    notes += [f"{count:,} of {len(order):,} cells have no {name}" for name, count in given.absent().items()]
+    notes += [f"no {name} in {count:,} of {len(order):,} cells" for name, count in given.absent().items()]
     return TrainSummary(
         out,
         "fuse",

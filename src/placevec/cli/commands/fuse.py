@@ -62,5 +62,5 @@ def command(
             told=lambda what, done, total: told(done, total, {"of": what}),
         )
     for name, count in made.absent.items():
-        note(f"{count:,} of {made.rows:,} cells have no {name}: they are fused from the rest")
+        note(f"no {name} in {count:,} of {made.rows:,} cells, fused from the rest")
     emit([made.to_record()], form)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from placevec.errors import UsageError
 from placevec.nn import configs
+from placevec.nn.fusion import plain_unet
 from placevec.nn.hexunet import HexUNetConfig
 from placevec.train.config import LoopConfig
 
@@ -52,6 +53,34 @@ class FuseLoss:
 
 
 @dataclass(frozen=True)
+class UNetChoice:
+    """What of the U-Net is chosen; what is None is as `nn.fusion.plain_unet` has it. See `HexUNetConfig`."""
+
+    dims: tuple[int, ...] | None = None  # width of each level, the finest first
+    lateral: tuple[int, ...] | None = None  # blocks over neighbours at each level on the way up
+    decoder: tuple[int, ...] | None = None  # on the way down, of each level but the last
+    expand: int | None = None  # width inside a block, as a multiple of the level's
+    dropout: float | None = None  # within blocks
+    norm: Literal["layer", "rms"] | None = None  # before each block
+    activation: Literal["gelu", "silu", "relu"] | None = None
+    skip: Literal["gate", "add", "cat"] | None = None  # how a level is joined with what comes down from the next
+    smooth: float | None = None  # how far a block begins towards the mean of the neighbours
+    checkpoint: bool | None = None  # compute the inside of blocks again for the gradient
+
+    def made(self, levels: int, width: int, cells: int = 0) -> HexUNetConfig:
+        """The whole description, for so many levels; `width` and `cells` as `plain_unet` takes them.
+
+        Raises:
+            UsageError: a setting of another number of levels, or out of its range.
+        """
+        chosen = {name: value for name, value in vars(self).items() if value is not None}
+        for name, count in (("dims", levels), ("lateral", levels), ("decoder", levels - 1)):
+            if name in chosen and len(chosen[name]) != count:
+                raise UsageError(f"unet.{name} = {list(chosen[name])}: give {count} numbers for {levels} levels")
+        return replace(plain_unet(levels, width, cells), **chosen)
+
+
+@dataclass(frozen=True)
 class FuseTraining:
     """How a fusion network is trained."""
 
@@ -59,7 +88,7 @@ class FuseTraining:
     part: int = 64  # components of a vector that say what all else tells of a modality, for each
     own: bool = True  # whether a vector also holds the coded columns themselves and their means around
     bins: int = 4  # of the piecewise-linear code of a named column
-    unet: HexUNetConfig | None = None  # the U-Net; None: see `nn.fusion.plain_unet`
+    unet: UNetChoice = field(default_factory=UNetChoice)  # what of the U-Net is not as `nn.fusion.plain_unet` has it
     level_drop: float = 0.5  # how often a step goes without the coarser levels, so that it also learns to do without
     hiding: Hiding = field(default_factory=Hiding)
     loss: FuseLoss = field(default_factory=FuseLoss)

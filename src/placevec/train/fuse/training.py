@@ -12,7 +12,7 @@ import numpy as np
 from placevec.encoders.fuser import Fuser, ModalityShape, fuser_card
 from placevec.encoders.network import seeded
 from placevec.errors import DataError, UsageError
-from placevec.nn.fusion import FusionConfig, FusionNet, ModalityConfig, Tokens, plain_unet
+from placevec.nn.fusion import FusionConfig, FusionNet, ModalityConfig, Tokens
 from placevec.train.checkpoint import minted_space
 from placevec.train.fuse.config import FuseTraining
 from placevec.train.fuse.data import FuseArea, Labels, Mask
@@ -76,7 +76,7 @@ def train_fuser(
         except DataError as error:
             raise DataError(f"{shape.name}: {error}") from None
     step_cells = len(area.x) if config.cone_resolution is None else 0
-    unet = config.unet or plain_unet(len(area.levels), config.width, step_cells)
+    unet = config.unet.made(len(area.levels), config.width, step_cells)
     if config.cone_resolution is None and config.halo is not None:
         raise UsageError("halo is for cones: give cone_resolution as well")
     net_config = FusionConfig(

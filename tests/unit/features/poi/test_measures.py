@@ -116,4 +116,4 @@ def test_rarity_is_of_the_cells_that_are_known() -> None:
 
 def test_no_such_form() -> None:
     with pytest.raises(UsageError, match="counts, density, tfidf"):
-        poi_columns(np.zeros((1, 1), dtype=np.float32), ["a"], CELLS[:1], "share")  # type: ignore[arg-type]
+        poi_columns(np.zeros((1, 1), dtype=np.float32), ["a"], CELLS[:1], "share")

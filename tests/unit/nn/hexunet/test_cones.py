@@ -208,7 +208,7 @@ def test_cuts_that_cannot_be(levels: HexLevels, graph: HexGraph) -> None:
         ConeBatchingUNet(levels, graph, CONFIG, 9)
     for halo in (-1, True, "most"):
         with pytest.raises(UsageError, match="neither"):
-            ConeBatchingUNet(levels, graph, CONFIG, 7, halo)  # type: ignore[arg-type]
+            ConeBatchingUNet(levels, graph, CONFIG, 7, halo)
     with pytest.raises(DataError, match="3 levels, the network 1"):
         ConeBatchingUNet(levels, graph, HexUNetConfig(dims=(4,), lateral=(1,)), 7)
     with pytest.raises(DataError, match="make it from these levels"):

@@ -32,7 +32,7 @@ CELLS = np.sort(H3Cells(9).assign(LonLat(np.linspace(4.30, 4.40, 12), np.linspac
     ],
 )
 def test_cells_are_read_however_they_are_written(write: object, kind: pa.DataType) -> None:
-    column = pa.array([*write([int(c) for c in CELLS]), None], kind)  # type: ignore[operator]
+    column = pa.array([*write([int(c) for c in CELLS]), None], kind)
     assert parse_cells(column).tolist() == [*CELLS.tolist(), 0]
     assert parse_cells(column.dictionary_encode() if pa.types.is_string(kind) else column)[0] == CELLS[0]
 

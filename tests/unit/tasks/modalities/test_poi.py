@@ -116,7 +116,7 @@ def test_requests_that_cannot_be_met(
     path.write_text(f"lon,lat,name\n{LON},{LAT},a\n")
     given = {key: str(path) if value == "POINTS" else value for key, value in given.items()}
     with pytest.raises(error, match=message):
-        PoiModality(**given).compute(CELLS)  # type: ignore[arg-type]
+        PoiModality(**given).compute(CELLS)
 
 
 def test_an_extract_of_elsewhere_has_no_rows(osm: str) -> None:
