@@ -103,6 +103,15 @@ def disk_errors(path: str | Path) -> Iterator[None]:
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Give the new file `path` the permissions of any other, where a library (safetensors) shuts out other people."""
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    yield
+    path.chmod(mode)
+
+
 def goal_of(path: str) -> str:
     """The path that is meant by that of something unfinished; any other as it is."""
     meant, part, _ = Path(path).name.rpartition(PART)

@@ -45,7 +45,7 @@ def save_model(
             from safetensors.torch import save_file
 
             plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
-            with files.disk_errors(part / WEIGHTS):
+            with files.disk_errors(part / WEIGHTS), files.usual_mode(part / WEIGHTS):
                 # One key: several are written in no fixed order.
                 save_file(plain, part / WEIGHTS, metadata={"format": "pt"})
             digest = sha256_file(part / WEIGHTS)

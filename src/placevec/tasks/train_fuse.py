@@ -108,6 +108,10 @@ def train_fuse(
         held, note = _held(given, block or f"h3:{resolutions[-1]}", folds)
         notes += [note] if note else []
     labels, saw = (None, ()) if supervision is None else _labels(supervision, given)
+    if supervision is not None and labels is not None:
+        stay = f"those of fold {supervision.fold} of {supervision.folds} and around it stay unseen"
+        told = np.isfinite(labels.values).sum(axis=0).tolist()
+        notes += [f"learns {name} from {n:,} cells: {stay}" for name, n in zip(labels.names, told, strict=True)]
     taken = None if labels is None else replace(labels, values=labels.values[order])
     sources = tuple(dict.fromkeys(source for table in given.tables.values() for source in table.meta.sources))
     made = train_fuser(

@@ -41,7 +41,8 @@ class Batches:
             )
         if self.size < self.least * self.world:
             raise UsageError(
-                f"batch_size = {self.size} for {self.world} processes: each needs at least {self.least} rows"
+                f"batch_size = {self.size} for {self.world} processes: each needs at least {self.least}: "
+                f"give {self.least * self.world} or more"
             )
 
     @property

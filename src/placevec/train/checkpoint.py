@@ -66,7 +66,7 @@ def write(
     # Copies, because safetensors refuses tensors that share memory.
     plain = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
     about = json.dumps({"version": VERSION, **asdict(progress)}, sort_keys=True)
-    with files.whole(folder / NAME) as part, files.disk_errors(folder / NAME):
+    with files.whole(folder / NAME) as part, files.disk_errors(folder / NAME), files.usual_mode(part):
         save_file(plain, part, metadata={"placevec": about})
 
 

@@ -186,7 +186,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(city: dict[str, Path], mo
     assert made.space == load_encoder(model).card.space.id
     assert made.validation > 0
     absent = int((np.arange(len(CELLS)) % 9 == 0).sum())
-    assert made.notes == (f"{absent} of {len(CELLS)} cells have no pictures",)
+    assert made.notes == (f"no pictures in {absent} of {len(CELLS)} cells",)
 
 
 def test_cones_train_a_fuser(city: dict[str, Path], tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def split_of(spec: Mapping[str, Any], lonlat: LonLat, buffer_m: float) -> Split:
     return Split(fold, k, dict(spec), buffer_m, lonlat)
 
 
+def seen_folds(
+    tables: Sequence[FoldTable], folds: Folds, lonlat: LonLat, keys: NDArray[Any]
+) -> tuple[tuple[int, ...], list[NDArray[np.bool_]]]:
+    """The folds of which each of `tables` saw a label, so that none can be judged there; and the rows that each saw."""
+    shown = [table.seen_rows(lonlat, keys) for table in tables]
+    lacking = tuple(
+        fold for fold, test in enumerate(folds.tests) if not any(m.any() and not m[test].any() for m in shown)
+    )
+    return lacking, shown
+
+
 def fold_fit(
     tables: Sequence[FoldTable],
     y: Floats,
@@ -113,14 +124,14 @@ def fold_fit(
         keys: (n,) their keys.
         extra: (n, p) features beside the vectors.
     """
-    shown = [table.seen_rows(lonlat, keys) for table in tables]
+    lacking, shown = seen_folds(tables, folds, lonlat, keys)
+    if lacking:
+        return None
     prediction = np.full(y.shape, np.nan)
     chosen: list[dict[str, Any]] = []
     fits: dict[int, Fit] = {}
     for fold, test in enumerate(folds.tests):
         clean = [at for at, mask in enumerate(shown) if mask.any() and not mask[test].any()]
-        if not clean:
-            return None
         at = max(clean, key=lambda one: int(shown[one].sum()))
         if at not in fits:
             x = tables[at].vectors if extra is None else np.concatenate([tables[at].vectors, extra], axis=1)

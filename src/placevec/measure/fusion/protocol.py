@@ -15,7 +15,7 @@ from placevec.geo.cells import Cells, parse_cells
 from placevec.geo.sphere import LonLat
 from placevec.measure.baselines import Estimator, FeatureSet
 from placevec.measure.fusion.choose import chosen_inside, fusion_ridge
-from placevec.measure.fusion.fold_tables import FoldTable, block_specs, fold_fit, split_of
+from placevec.measure.fusion.fold_tables import FoldTable, block_specs, fold_fit, seen_folds, split_of
 from placevec.measure.intervals import (
     DRAWS,
     Comparison,
@@ -119,6 +119,8 @@ def measure_fusions(
         raise DataError(f"{len(y)} cells have a value, too few for {rules.k} folds; give {3 * rules.k} or more")
     system = parse_cells(rules.block)
     run = _Run(rows, lonlat, y, keys, rules, system)
+    if "block" in rules.splits:
+        run.refuse_unjudged()
     found: list[ProbeRow] = []
     infos = []
     guesses: dict[str, Floats] = {}
@@ -221,13 +223,21 @@ class _Run:
                 fits = {name: fit for name in row.among if (fit := found[name][shuffle]) is not None}
                 found[row.name].append(chosen_inside(fits, {name: losses[name][shuffle] for name in fits}, one))
             told(row.name, len(work) + len(folds))
-        for row in learned:
-            if all(fit is None for fit in found[row.name]):
-                raise LeakError(
-                    f"the fold tables {row.name!r} saw labels of every test fold: give one table for each fold, "
-                    "fitted on the other folds"
-                )
         return found
+
+    def refuse_unjudged(self) -> None:
+        """LeakError, before anything is fitted, if fold tables leave a fold of every split to none of them."""
+        folds = self.folds("block")
+        for row in self.rows:
+            if not row.fold_tables:
+                continue
+            lacking = [seen_folds(row.fold_tables, one, self.lonlat, self.keys)[0] for one in folds]
+            if all(lacking):
+                many = "folds" if len(lacking[0]) > 1 else "fold"
+                raise LeakError(
+                    f"the fold tables {row.name!r}: all {len(row.fold_tables)} saw labels of the test rows of {many} "
+                    f"{', '.join(map(str, lacking[0]))}: give one table for each fold, fitted on the other folds"
+                )
 
     def _plain(self, row: FusionRow, folds: Folds, seed: int) -> tuple[Fit, Floats | None]:
         """The predictions of a row, and of a ridge what it lost inside the training rows of each fold."""

@@ -45,7 +45,11 @@ class Roads:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was left out, for people."""
-        return tuple(f"{count:,} {what}" for what, count in self.counts.items() if what != "ways" and count)
+        left = [(what, count) for what, count in self.counts.items() if what != "ways" and count]
+        return tuple(
+            f"{count:,} {what.replace('ways', 'way', 1) if count == 1 else what}"
+            for what, count in sorted(left, key=lambda one: -one[1])
+        )
 
     def take(self, mask: ArrayLike) -> Roads:
         """The segments that a mask (s,) or rows name, and the nodes at their ends."""

@@ -185,10 +185,19 @@ class TestFoldTables:
 
     def test_tables_of_other_folds_are_refused(self):
         wrong = tuple(replace(one, saw=(replace(one.saw[0], folds=(0, 1, 2, 3)),)) for one in self.tables())
-        with pytest.raises(LeakError, match="saw labels of every test fold"):
+        with pytest.raises(LeakError, match="all 4 saw labels of the test rows of folds 0, 1, 2, 3"):
             measured([MEAN, FusionRow("cheat", "learned", fold_tables=wrong)])
         folds = Folds(block_split(PLACE.lonlat, "h3:8", 4, 11))
         assert fold_fit(self.tables(), Y[:, None], folds, PLACE.lonlat, KEYS) is None
+
+    def test_folds_without_a_table_are_named_before_anything_is_fitted(self):
+        told: list[str] = []
+        with pytest.raises(LeakError, match="all 3 saw labels of the test rows of fold 3: give one table for each"):
+            measured(
+                [MEAN, FusionRow("part", "learned", fold_tables=self.tables()[:3])],
+                progress=lambda what, done, total: told.append(what),
+            )
+        assert told == []
 
     def test_what_does_not_say_what_it_saw_is_refused(self):
         with pytest.raises(LeakError, match="does not say which folds"):
