@@ -206,8 +206,9 @@ def transfer(
     if 0 in labels:
         guesses |= {(name, 0, True): np.tile(said, (shuffles, 1)) for name, said in plain.items()}
     ready = [(scaler(xb), plain[name]) for name, (_, scaler) in forms.items()]
+    least = min(int(f.allowed.sum(axis=1).min()) for f in folds)
     for count in sorted({one for one in labels if one}):
-        if count > min(int(f.allowed.sum(axis=1).min()) for f in folds):
+        if count > least:
             continue
         work = [partial(_few, ready, yb, one, count, seed + s) for s, one in enumerate(folds)]
         both = np.stack(list(in_parallel(work)))
@@ -230,7 +231,14 @@ def transfer(
         n_blocks=int(codes.max()) + 1,
         rows=tuple(rows),
         transform=transform,
-        about={"k": k, "shuffles": shuffles, "buffer_m": buffer_m, "draws": len(counts), "seed": seed},
+        about={
+            "k": k,
+            "shuffles": shuffles,
+            "buffer_m": buffer_m,
+            "least_train": least,
+            "draws": len(counts),
+            "seed": seed,
+        },
     )
 
 

@@ -147,6 +147,12 @@ def _city(name: str, target: str, column: object, table: EmbeddingTable, places:
 
 def _tell_left_out(found: Transfer, labels: Sequence[int], tell: Callable[[str], None]) -> None:
     made = {row.labels for row in found.rows}
+    least = found.about["least_train"]
+    if 2 * least * found.about["k"] < found.n_goal * (found.about["k"] - 1):
+        tell(
+            f"{found.target}: the buffer leaves a fold of {found.goal} as few as {least:,} of {found.n_goal:,} places "
+            "to train on, so that its own probe is weak: give larger blocks (--block) or a narrower --buffer"
+        )
     for count in sorted(set(labels) - made - {0}):
         tell(f"{found.target}: {count} labels are more than a fold of {found.goal} trains on, left out")
 

@@ -227,6 +227,13 @@ def test_a_model_is_replaced_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [CARD, WEIGHTS]
 
 
+def test_weights_can_be_read_by_those_who_can_read_the_card(tmp_path: Path) -> None:
+    location().save(tmp_path / "model")
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "model").iterdir()}
+    assert len(modes) > 1
+    assert len(set(modes.values())) == 1, modes
+
+
 def test_sincos() -> None:
     got = SinCos().encode({"lonlat": np.array([[90.0, 0.0], [0.0, -90.0]])})
     np.testing.assert_allclose(got, [[1, 0, 0, 1], [0, 1, -1, 0]], atol=1e-7)

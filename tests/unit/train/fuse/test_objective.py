@@ -12,9 +12,11 @@ import torch
 from hexes import disk, torn
 from placevec.encoders.fuser import ModalityShape
 from placevec.errors import UsageError
+from placevec.nn.fusion import plain_unet
 from placevec.nn.hexunet import ConeBatchingUNet
 from placevec.train.config import LoopConfig
 from placevec.train.fuse import FuseArea, FuseLoss, FuseTraining, Hiding, Labels, TrainedFuser, fuse_area, train_fuser
+from placevec.train.fuse.config import UNetChoice
 from placevec.train.fuse.data import graph_of, graph_tensors, side_by_side
 from placevec.train.fuse.hiding import ancestors, hidden
 from placevec.train.fuse.objective import FuseModule, FuseObjective
@@ -192,6 +194,33 @@ def test_labels_are_learned_from_where_they_are_given(area: FuseArea, tmp_path: 
     taught = trained(area, config, tmp_path, labels=labels)
     assert taught.fuser.card.recipe["labels"] == {"names": ["target"]}
     assert taught.fuser.space.id != trained(area, config, tmp_path / "plain").fuser.space.id
+
+
+def test_the_u_net_is_chosen_setting_by_setting(area: FuseArea, tmp_path: Path) -> None:
+    config = FuseTraining.from_json({"unet": {"dims": [8, 12, 16], "skip": "gate"}})
+    assert config.unet.made(3, 128) == replace(plain_unet(3, 128), dims=(8, 12, 16), skip="gate")
+    assert FuseTraining().unet.made(2, 32) == plain_unet(2, 32)
+    made = trained(area, replace(SMALL, unet=config.unet, loop=replace(SMALL.loop, epochs=1)), tmp_path)
+    assert made.fuser.config.unet.dims == (8, 12, 16)
+    with pytest.raises(UsageError, match="unet.lateral = .2, 1.: give 3 numbers for 3 levels"):
+        UNetChoice(lateral=(2, 1)).made(3, 16)
+
+
+def test_every_weight_has_a_gradient_where_others_wait_for_it(
+    area: FuseArea, made: TrainedFuser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the coarser levels, their weights are in no loss; processes that draw otherwise would wait for ever."""
+    module = FuseModule(made.fuser.net, replace(SMALL, level_drop=1.0))
+    batch = {**graph_tensors(area.graph), "x": torch.from_numpy(area.x), "learn": torch.from_numpy(~held_of(area))}
+
+    def unused() -> int:
+        module.zero_grad(set_to_none=True)
+        module(batch, torch.Generator().manual_seed(0)).backward()
+        return sum(weight.grad is None for weight in module.parameters())
+
+    assert unused() > 0
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    assert unused() == 0
 
 
 def test_settings_that_cannot_be(area: FuseArea, tmp_path: Path) -> None:
