@@ -31,11 +31,15 @@ from torch import Tensor, nn
 
 from placevec.geo.cells import H3Cells
 from placevec.geo.hex_levels import HexLevels, hex_levels
+from placevec.nn.fusion import FusionConfig, FusionNet, ModalityConfig, Tokens, plain_unet
+from placevec.nn.fusion.config import Form
 from placevec.nn.hexunet import ConeBatchingUNet, FullAreaUNet, HexConv, HexGraph, HexUNetConfig, neighbour_sum, plan
 from placevec.nn.hexunet import pool as pool_means
 from placevec.nn.hexunet.block import HexBlock
 from placevec.nn.hexunet.pool import child_shares
 from placevec.nn.hexunet.pool import spread as spread_down
+from placevec.train.fuse import FuseTraining, fuse_area
+from placevec.train.fuse.objective import FuseObjective
 
 CELLS, QUICK = 545_000, 30_000
 DIMS = 64
@@ -177,7 +181,9 @@ def epochs(quick: bool, targets: Targets) -> None:
     """Memory and time of an epoch, in a process each."""
     more = ["--quick"] if quick else []
     body = []
-    for name, limit in (("full", FULL_GIB), ("full, checkpoints", FULL_GIB), ("cones", CONE_GIB)):
+    limits = {"full": FULL_GIB, "full, checkpoints": FULL_GIB, "cones": CONE_GIB}
+    limits |= {"train fuse": FULL_GIB, "train fuse, cones": CONE_GIB}
+    for name, limit in limits.items():
         found = fresh(__file__, "--step", name, *more)
         peak = found["peak_mb"] / GIB
         body.append([name, f"{found['seconds']:.1f}", f"{peak:.2f}", found["note"]])
@@ -232,10 +238,41 @@ def cone_epoch(levels: HexLevels, quick: bool) -> None:
     report(seconds=seconds, note=note)
 
 
+def training(levels: HexLevels, quick: bool, cones: bool) -> None:
+    """The objective of `train fuse` itself, on four modalities: one step on the whole area, or one on each cone."""
+    draw = np.random.default_rng(0)
+    rows = len(levels.cells[0])
+    columns = {"roads": 16, "transit": 16, "terrain": 11, "pictures": 64}
+    given = [(draw.gamma(1.0, 1.0, (rows, d)).astype(np.float32), draw.random(rows) < 0.95) for d in columns.values()]
+    area = fuse_area(levels.cells[0], given, levels.resolutions)
+    forms: list[Form] = ["bins", "bins", "bins", "values"]
+    config = FuseTraining(cone_resolution=ROOTS if cones else None, level_drop=0.0)
+    codes = [Tokens.fit(area.modality(k), form, config.bins) for k, form in enumerate(forms)]
+    shapes = tuple(
+        ModalityConfig(name, d, code.count, form)
+        for (name, d), code, form in zip(columns.items(), codes, forms, strict=True)
+    )
+    unet = plain_unet(len(levels), config.width, 0 if cones else rows)
+    net = FusionNet(FusionConfig(shapes, levels.resolutions, config.width, config.part, config.own, unet), codes)
+    objective = FuseObjective(area, net, config, np.zeros(rows, dtype=bool))
+    optimiser = torch.optim.AdamW(objective.module.parameters(), lr=1e-3)
+    generator = torch.Generator().manual_seed(0)
+    began = time.perf_counter()
+    steps = objective.count if cones else 1
+    for number in range(steps):
+        loss = objective.module(objective.batch(np.array([number])), generator)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    report(seconds=time.perf_counter() - began, note=f"{steps} steps of train fuse, loss {float(loss.detach()):.3f}")
+
+
 EPOCHS: dict[str, Callable[[HexLevels, bool], None]] = {
     "full": full_epoch,
     "full, checkpoints": lambda levels, quick: full_epoch(levels, quick, checkpoint=True),
     "cones": cone_epoch,
+    "train fuse": lambda levels, quick: training(levels, quick, cones=False),
+    "train fuse, cones": lambda levels, quick: training(levels, quick, cones=True),
 }
 
 

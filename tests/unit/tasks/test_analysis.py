@@ -157,6 +157,16 @@ def test_a_probe_moves_to_another_city(tables: Path, capsys: pytest.CaptureFixtu
     assert (tables / "t.png").stat().st_size > 10_000
 
 
+def test_a_buffer_that_leaves_little_to_train_on_is_said() -> None:
+    said: list[str] = []
+    rules = {"labels": (0,), "block": "h3:7", "k": 4, "shuffles": 1, "figure": False, "said": said.append}
+    for buffer_m, told in ((0.0, False), (600.0, True)):
+        said.clear()
+        found = evaluate_transfer(city(0), city(1, lat=-31.0), "jobs", buffer_m=buffer_m, **rules)
+        few = found[0].about["least_train"]
+        assert any(f"as few as {few} of 217 places to train on" in line for line in said) is told
+
+
 def test_transfer_needs_one_space_and_labels_that_nobody_saw() -> None:
     a = city(0)
     other = EmbeddingTable.of(a.places(), a.vectors(), Space.unknown(4))
