@@ -246,6 +246,26 @@ def test_supervised_fold_by_fold(city: dict[str, Path], tmp_path: Path) -> None:
         )
 
 
+def test_labels_of_the_test_fold_and_its_buffer_change_nothing(city: dict[str, Path], tmp_path: Path) -> None:
+    given = read_modalities(city)
+    split = block_split(given.lonlat, "h3:8", 3, 0, 400)
+    train_rows, _ = split.pair(1)
+    unseen = np.setdiff1d(np.arange(len(given.cells)), train_rows)
+    assert len(unseen) > (split.fold == 1).sum()  # some lie in the buffer alone
+    spaces = []
+    for name, rows in (("plain", []), ("unseen", unseen), ("seen", train_rows[:1])):
+        values = np.linspace(-1.0, 1.0, len(given.cells))
+        values[rows] += 9.0
+        labels = tmp_path / f"{name}.csv"
+        lines = [f"{text},{place.lon[0]},{place.lat[0]},{values[k]}" for k, (text, place) in enumerate(_places(given))]
+        labels.write_text("id,lon,lat,people\n" + "\n".join(lines) + "\n")
+        taught = Supervision(labels, ("people",), fold=1, folds=3, block="h3:8", buffer_m=400)
+        made = train("fuse", tmp_path / name, modalities=city, config=QUICK, folds=0, supervision=taught)
+        spaces.append(made.space)
+    assert spaces[0] == spaces[1]
+    assert spaces[0] != spaces[2]
+
+
 def _places(given: object) -> list[tuple[str, object]]:
     where = given.lonlat
     return [(text, where[np.array([k])]) for k, text in enumerate(given.places.ids.tolist())]
