@@ -30,7 +30,7 @@ def write_city_report(area: StudyArea, recipe: Recipe, *, generated: bool) -> Pa
     found = json.loads((folder / "results/fusion.json").read_text())
     note = str(recipe.vars["note"])
     report = Report(
-        f"{area.name}: one vector for each hexagon",
+        f"{area.name.replace('-', ' ').title()}: one vector for each hexagon",
         "Streets, timetables, terrain and services, fused without labels, and measured",
         footer=f"placevec {__version__} · recipe {recipe.name!r}, seed {recipe.seed} · {note}",
     )
